@@ -1,0 +1,255 @@
+--- What was seen: the datasets of one side of a backup, their snapshots and bookmarks, listed in bulk.
+--
+-- A side keeps its listing in the core's compact catalog. Snapshots become Lua tables one dataset at a time, when
+-- `ds:snapshots()` is called, so a million of them never exist at once. What a run changes (a snapshot made, one received,
+-- a hold let go) is noted on the dataset, in a dry run just as in a real one, so that later decisions see it.
+
+local errors = require "moonpool.error"
+local zfs = require "moonpool.zfs"
+
+local dataset = {}
+
+-- Command lines stay below sshd's limit of 128 KiB for one exec string, and far below ARG_MAX.
+local MAX_ARGUMENT_BYTES = 100000
+
+local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption" }
+local DATASET_LETTERS = "suusss"
+local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
+local SNAPSHOT_LETTERS = "uuuu"
+
+local function word(value) return value ~= "-" and value ~= "" and value or nil end
+
+local Dataset = {}
+Dataset.__index = Dataset
+
+-- One row of the listing as the table that hooks see.
+local function entry(ds, row)
+  local time = row.kind == "@" and ds.side.names and ds.side.names:time(row.name)
+  return {
+    dataset = ds.name,
+    kind = row.kind,
+    name = row.name,
+    guid = row[1],
+    createtxg = row[2],
+    creation = row[3],
+    userrefs = ds.userrefs[row.name] or row[4],
+    time = time or row[3],
+    own = time ~= nil and time ~= false,
+  }
+end
+
+local function by_age(a, b) return a.createtxg < b.createtxg end
+
+local function entries(ds, kind)
+  local list = {}
+  if ds.catalog then
+    for _, row in ipairs(ds.catalog:rows(ds.index)) do
+      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row) end
+    end
+  end
+  for _, added in ipairs(ds.added) do
+    if added.kind == kind then list[#list + 1] = added end
+  end
+  table.sort(list, by_age)
+  return list
+end
+
+--- The snapshots of a dataset, oldest first, as fresh tables: dataset, name, guid, createtxg, creation, userrefs, time, own.
+-- @return array
+function Dataset:snapshots() return entries(self, "@") end
+
+--- Its bookmarks, oldest first, in the same form.
+-- @return array
+function Dataset:bookmarks() return entries(self, "#") end
+
+--- Notes a snapshot or bookmark that the run made or received.
+-- @param kind "@" or "#"; @param fields as in `snapshots()`; those left out are the newest and unknown
+-- @return the entry
+function Dataset:add(kind, fields)
+  fields.kind = kind
+  fields.dataset = self.name
+  fields.createtxg = fields.createtxg or math.maxinteger
+  fields.userrefs = fields.userrefs or 0
+  self.added[#self.added + 1] = fields
+  return fields
+end
+
+--- Notes that a snapshot or bookmark is gone. @param kind "@" or "#"; @param name the part after it
+function Dataset:remove(kind, name)
+  for i, added in ipairs(self.added) do
+    if added.kind == kind and added.name == name then
+      table.remove(self.added, i)
+      return
+    end
+  end
+  self.removed[kind .. name] = true
+end
+
+--- Notes how many holds a snapshot has now. @param name the part after the `@`; @param count holds
+function Dataset:set_userrefs(name, count)
+  self.userrefs[name] = count
+  for _, added in ipairs(self.added) do
+    if added.kind == "@" and added.name == name then added.userrefs = count end
+  end
+end
+
+--- A transaction group that is newer than all of this dataset's snapshots, for one that was just received. @return integer
+function Dataset:next_txg()
+  local snapshots = self:snapshots()
+  return #snapshots == 0 and 1 or snapshots[#snapshots].createtxg + 1
+end
+
+local function new_dataset(side, name, fields)
+  local ds = { side = side, name = name, added = {}, removed = {}, userrefs = {} }
+  for k, v in pairs(fields) do ds[k] = v end
+  return setmetatable(ds, Dataset)
+end
+
+--- A side of a backup, nothing seen yet.
+-- @param host a host object; @param label "source" or "target"; @param names the names of this backup (moonpool.names)
+-- @return side: host, label, names, datasets (by name), pools (by name: guid, features)
+function dataset.side(host, label, names)
+  return { host = host, label = label, names = names, datasets = {}, pools = {} }
+end
+
+local KINDS = { ["local"] = "local", received = "received", default = "none", ["-"] = "none", temporary = "local" }
+
+-- "inherited from tank/a" -> "inherited", "tank/a"
+local function parse_source(text)
+  local from = text:match "^inherited from (.+)$"
+  if from then return "inherited", from end
+  return KINDS[text] or "none"
+end
+
+--- All filesystems and volumes of a side, with what a property says on each.
+-- @param side from `dataset.side`; @param property the backup's property, "autobackup:NAME"
+-- @return array in the order of the listing: name, value, source ("local", "inherited", "received", "none"), from
+-- @raise what the command met
+function dataset.candidates(side, property)
+  local result = side.host:run(zfs.get_argv { types = { "filesystem", "volume" }, properties = { property } })
+  local list, received = {}, {}
+  for _, row in ipairs(zfs.parse_get(result.out)) do
+    local source, from = parse_source(row.source)
+    if source == "received" then received[row.name] = true end
+    if from and received[from] then source = "received" end
+    list[#list + 1] = { name = row.name, value = row.value, source = source, from = from }
+  end
+  return list
+end
+
+local function note_dataset(side, name, row)
+  side.datasets[name] = new_dataset(side, name, {
+    type = row[1],
+    guid = row[2],
+    written = row[3],
+    origin = word(row[4]),
+    token = word(row[5]),
+    encrypted = row[6] ~= "off" and word(row[6]) ~= nil,
+  })
+end
+
+local function list_datasets(side, query)
+  query.types, query.columns = { "filesystem", "volume" }, DATASET_COLUMNS
+  local catalog = side.host:list(zfs.list_argv(query), DATASET_LETTERS)
+  for i = 1, catalog:datasets() do
+    local row = catalog:rows(i)[1]
+    if row then note_dataset(side, catalog:name(i), row) end
+  end
+end
+
+--- Sees datasets by name, without their snapshots.
+-- @param side a side; @param list names that exist; @raise what the command met
+function dataset.load(side, list)
+  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do list_datasets(side, { datasets = batch, depth = 0 }) end
+end
+
+--- Sees a dataset and everything below it, without snapshots. A dataset that does not exist leaves the side empty.
+-- @param side a side; @param root a dataset's name; @return true if it exists; @raise what else the command met
+function dataset.load_tree(side, root)
+  local ok, err = pcall(list_datasets, side, { datasets = { root }, recursive = true })
+  if ok then return true end
+  if errors.is(err, "exit") and (err.stderr or ""):find("dataset does not exist", 1, true) then return false end
+  errors.raise(err)
+end
+
+--- Notes a dataset that the run made. @param side a side; @param name the dataset's; @return the dataset
+function dataset.note_created(side, name)
+  side.datasets[name] = new_dataset(side, name, {})
+  return side.datasets[name]
+end
+
+--- Sees the snapshots and bookmarks of datasets already seen.
+-- @param side a side; @param list their names; @raise what the command met
+function dataset.load_snapshots(side, list)
+  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+    local argv = zfs.list_argv { types = { "snapshot", "bookmark" }, columns = SNAPSHOT_COLUMNS, datasets = batch, depth = 1 }
+    local catalog = side.host:list(argv, SNAPSHOT_LETTERS)
+    for _, name in ipairs(batch) do
+      local ds = side.datasets[name]
+      if ds then
+        local index = catalog:find(name)
+        ds.catalog, ds.index, ds.added, ds.removed, ds.userrefs = index and catalog, index, {}, {}, {}
+      end
+    end
+  end
+end
+
+--- Sees the pools of a side: their GUIDs and features. A system that does not tell leaves them out.
+-- @param side a side
+function dataset.load_pools(side)
+  local result = side.host:run({ "zpool", "get", "-Hp", "-o", "name,property,value", "all" }, { check = false })
+  if result.status == 0 then side.pools = zfs.parse_pools(result.out) end
+end
+
+--- Whether a dataset's pool has a feature, enabled or active.
+-- @param side a side; @param name a dataset's name; @param feature such as "large_blocks"; @return boolean
+function dataset.has_feature(side, name, feature)
+  local pool = side.pools[zfs.pool(name)]
+  return pool ~= nil and pool.features[feature] ~= nil
+end
+
+--- The dataset itself, or the nearest one above it that was seen. @param side a side; @param name a dataset's name; @return dataset or nil
+function dataset.nearest(side, name)
+  while name do
+    if side.datasets[name] then return side.datasets[name] end
+    name = zfs.parent(name)
+  end
+end
+
+--- The properties that were set or received on the datasets of a run's pairs, asked for all at once.
+-- @param side the source; @param list pairs; @return { [dataset] = array of { name, value, source } }
+function dataset.local_properties(side, list)
+  local found, all = {}, {}
+  for i, pair in ipairs(list) do all[i] = pair.name end
+  for batch in zfs.batches(all, MAX_ARGUMENT_BYTES) do
+    local argv = zfs.get_argv { properties = { "all" }, sources = { "local", "received" }, datasets = batch }
+    for _, row in ipairs(zfs.parse_get(side.host:run(argv).out)) do
+      found[row.name] = found[row.name] or {}
+      table.insert(found[row.name], { name = row.property, value = row.value, source = row.source })
+    end
+  end
+  return found
+end
+
+--- GUIDs of snapshots as they are at this moment; those that do not exist are left out.
+-- @param host a host object; @param list full names, "tank/a@x"
+-- @return { [full name] = { guid =, createtxg =, creation = } }
+-- @raise a host that can't be asked
+function dataset.look(host, list)
+  local found = {}
+  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+    local argv = zfs.list_argv { types = { "snapshot" }, columns = SNAPSHOT_COLUMNS, datasets = batch }
+    -- Exit 1 says that one of them is not there, which is an answer.
+    local result = host:run(argv, { check = false })
+    if result.error and not errors.is(result.error, "exit") then errors.raise(result.error) end
+    for line in result.out:gmatch "[^\n]+" do
+      local name, guid, createtxg, creation = line:match "^([^\t]+)\t(%d+)\t(%d+)\t(%d+)"
+      if name then
+        found[name] = { guid = zfs.parse_guid(guid), createtxg = math.tointeger(tonumber(createtxg)), creation = math.tointeger(tonumber(creation)) }
+      end
+    end
+  end
+  return found
+end
+
+return dataset

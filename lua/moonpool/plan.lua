@@ -1,0 +1,321 @@
+--- Decisions: from what was seen (moonpool.dataset) and the policy's hooks to what is to be done, as data. No I/O.
+--
+-- A run (made by moonpool.backup) has policy, options, now, names, tag and id, source, target and `pairs`; a pair is one source dataset
+-- and its place on the target: { name, source, target_name, target (nil if it does not exist), error, skip }.
+
+local errors = require "moonpool.error"
+local policy = require "moonpool.policy"
+local zfs = require "moonpool.zfs"
+
+local plan = {}
+
+local function refuse(message, hint) errors.raise { code = "usage", message = message, hint = hint } end
+
+--- The pairs of a run: every selected dataset with its name on the target.
+-- @param run the run; @param names selected datasets, parents first
+-- @return array of pairs
+-- @raise usage: a name the target can't have, or two sources on one target name; before anything was changed
+function plan.pairs(run, names)
+  local list, taken = {}, {}
+  for _, name in ipairs(names) do
+    local pair = { name = name }
+    if run.target then
+      pair.target_name = policy.call(run.policy, "target_name", { name = name }, run.ctx)
+      local other = taken[pair.target_name]
+      if other then
+        refuse(("%s and %s would both be received as %s"):format(other, name, pair.target_name), "use a smaller --strip-path")
+      end
+      if not zfs.valid_name(pair.target_name) then refuse(("%s would be received as '%s', which is no dataset's name"):format(name, pair.target_name)) end
+      taken[pair.target_name] = name
+    end
+    list[#list + 1] = pair
+  end
+  return list
+end
+
+local function newest_own(snapshots)
+  for i = #snapshots, 1, -1 do
+    if snapshots[i].own then return snapshots[i], i == #snapshots end
+  end
+end
+
+--- What must be asked to know which datasets have changed: those whose newest snapshot is not ours.
+-- @param run the run; @return { [name of our snapshot] = array of datasets }
+function plan.written_questions(run)
+  local questions = {}
+  for _, pair in ipairs(run.pairs) do
+    local own, is_newest = newest_own(pair.source:snapshots())
+    if own and not is_newest then
+      questions[own.name] = questions[own.name] or {}
+      table.insert(questions[own.name], pair.name)
+    end
+  end
+  return questions
+end
+
+--- Which datasets get the new snapshot.
+-- @param run the run; @param written { [dataset] = bytes since our last snapshot } as answers to `written_questions`
+-- @return { name = the part after the `@`, pools = array of { pool, datasets } in one transaction each, unchanged = array of names }
+function plan.snapshots(run, written)
+  local pools, by_pool, unchanged = {}, {}, {}
+  for _, pair in ipairs(run.pairs) do
+    local own = newest_own(pair.source:snapshots())
+    local changed = (written[pair.name] or pair.source.written) > 0
+    if own and not changed and not run.options.allow_empty then
+      unchanged[#unchanged + 1] = pair.name
+    else
+      local pool = zfs.pool(pair.name)
+      if not by_pool[pool] then
+        by_pool[pool] = { pool = pool, datasets = {} }
+        pools[#pools + 1] = by_pool[pool]
+      end
+      table.insert(by_pool[pool].datasets, pair.name)
+    end
+  end
+  return { pools = pools, unchanged = unchanged }
+end
+
+-- ---- transfers ------------------------------------------------------------------------------------------
+
+local function index_by_guid(list)
+  local found = {}
+  for _, s in ipairs(list) do found[s.guid or s] = s end
+  return found
+end
+
+--- Snapshots and bookmarks of the source that the target has too, by GUID, newest first. Names prove nothing.
+-- @param pair a pair; @return array of { from = source entry, to = target snapshot }
+function plan.common(pair)
+  if not pair.target then return {} end
+  local on_target = index_by_guid(pair.target:snapshots())
+  local list, seen = {}, {}
+  local function consider(entries)
+    for i = #entries, 1, -1 do
+      local to = entries[i].guid and on_target[entries[i].guid]
+      if to and not seen[to] then
+        seen[to] = true
+        list[#list + 1] = { from = entries[i], to = to }
+      end
+    end
+  end
+  -- A snapshot is the better base: an incremental of many snapshots at once can't start at a bookmark.
+  consider(pair.source:snapshots())
+  consider(pair.source:bookmarks())
+  table.sort(list, function(a, b) return a.to.createtxg > b.to.createtxg end)
+  return list
+end
+
+local function names_of(list)
+  local words = {}
+  for i, s in ipairs(list) do words[i] = s.name end
+  return table.concat(words, ",")
+end
+
+-- What is wrong if the target can't go on from the base, as an error that says what to type to mend it; or nil.
+local function divergence(pair, base, newer)
+  local target = pair.target_name
+  local aside = ("keep it aside and start anew: zfs rename %s %s.old"):format(target, target)
+  if not base and #newer == 0 then
+    return { code = "diverged", message = target .. " exists on the target, but without a snapshot to go on from", hint = aside }
+  elseif not base then
+    return { code = "diverged", message = target .. " on the target has no snapshot in common with the source", hint = aside }
+  elseif #newer > 0 then
+    return { code = "diverged",
+      message = ("%s on the target has %d snapshot%s newer than the common %s: %s"):format(target, #newer, #newer == 1 and "" or "s", base.to.name, names_of(newer)),
+      hint = ("--ignore-new leaves such a dataset out; to give them up: zfs destroy %s@%s"):format(target, names_of(newer)) }
+  end
+end
+
+-- True if a diverged dataset is to be left out; raises if it is a failure.
+local function diverged(run, pair, base)
+  local newer = {}
+  for _, s in ipairs(pair.target:snapshots()) do
+    if not base or s.createtxg > base.to.createtxg then newer[#newer + 1] = s end
+  end
+  local fault = divergence(pair, base, newer)
+  if not fault then return false end
+  local state = { base = base, newer = newer, target = pair.target_name }
+  local answer = policy.call(run.policy, "on_diverged", pair.source, state, run.ctx) or "fail"
+  if answer == "skip" then return true end
+  if answer == "fail" then errors.raise(fault) end
+  errors.raise { code = "policy", message = ("hook 'on_diverged' returned '%s' for %s; it can be 'fail' or 'skip'"):format(tostring(answer), pair.name) }
+end
+
+-- Own snapshots after the base, without those that the target's retention would destroy at once. The newest always goes.
+local function wanted_snapshots(run, pair, base)
+  local source, wanted = pair.source:snapshots(), {}
+  for _, s in ipairs(source) do
+    if s.own and (not base or s.createtxg > base.from.createtxg) then wanted[#wanted + 1] = s end
+  end
+  if #wanted < 2 then return source, wanted end
+  local there = {}
+  for _, s in ipairs(pair.target and pair.target:snapshots() or {}) do
+    if s.own then there[#there + 1] = s end
+  end
+  table.move(wanted, 1, #wanted, #there + 1, there)
+  local kept = plan.keep(run, "target", pair, there)
+  local result = {}
+  for i, s in ipairs(wanted) do
+    if kept[s] or i == #wanted then result[#result + 1] = s end
+  end
+  return source, result
+end
+
+-- The fewest streams that send exactly these snapshots: neighbours go together (-I), if they begin at a snapshot.
+local function steps_of(source, base, wanted)
+  local is_wanted, steps = {}, {}
+  for _, s in ipairs(wanted) do is_wanted[s] = true end
+  local from, gap = base and base.from, false
+  for _, s in ipairs(source) do
+    local step = steps[#steps]
+    if is_wanted[s] then
+      if step and step.from and step.from.kind == "@" and not gap and not step.gap then
+        step.to, step.all = s, true
+      else
+        step = { from = from, to = s, gap = gap, snapshots = {} }
+        steps[#steps + 1] = step
+      end
+      table.insert(step.snapshots, s)
+      from, gap = s, false
+    elseif not base or s.createtxg > base.from.createtxg then
+      gap = true
+    end
+  end
+  return steps
+end
+
+--- What to send of one dataset.
+-- @param run the run; @param pair the pair
+-- @return { base, steps = array of { from, to, all, snapshots }, skip = reason or nil }; steps is empty if there is nothing new
+-- @raise diverged: no base although the target exists, or the target went on by itself; or what a hook raised
+function plan.transfer(run, pair)
+  local common = plan.common(pair)
+  local base = common[1] and policy.call(run.policy, "base", pair.source, common, run.ctx) or common[1]
+  if pair.target and diverged(run, pair, base) then return { base = base, steps = {}, skip = "the target has newer snapshots" } end
+  local source, wanted = wanted_snapshots(run, pair, base)
+  return { base = base, steps = steps_of(source, base, wanted) }
+end
+
+--- Whether a receive that was cut off may be continued with its token.
+-- @param pair the pair; @param token the fields of `zfs send -nvt` (zfs.parse_token), or nil if it could not be read
+-- @param raw whether this dataset is sent raw
+-- @return true, or false and the reason
+function plan.check_token(pair, token, raw)
+  if not token or not token.toguid then return false, "it can't be read on the source" end
+  local on_source = index_by_guid(pair.source:snapshots())
+  local snapshot = on_source[token.toguid]
+  if not snapshot then return false, "its snapshot is no longer on the source" end
+  if not snapshot.own then return false, "its snapshot is not one of this backup" end
+  if zfs.split_snapshot(token.toname or "") ~= pair.name then return false, "it is of another dataset" end
+  local has_base = token.fromguid and token.fromguid ~= 0
+  local on_target = pair.target:snapshots()
+  if has_base and (#on_target == 0 or on_target[#on_target].guid ~= token.fromguid) then return false, "its base is not the newest snapshot of the target" end
+  if not has_base and #on_target > 0 then return false, "it is of a full stream, but the target has snapshots" end
+  if (token.rawok or false) ~= (raw or false) then return false, raw and "it is not of a raw stream" or "it is of a raw stream" end
+  return true
+end
+
+-- ---- what stays -----------------------------------------------------------------------------------------
+
+--- Asks the policy which of these own snapshots stay.
+-- @param run the run; @param side "source" or "target"; @param pair the pair; @param snapshots own ones, oldest first
+-- @return { [snapshot] = reason }
+-- @raise policy: the hook raised or returned nonsense
+function plan.keep(run, side, pair, snapshots)
+  local ctx = setmetatable({ side = side, host = run[side].host.name, dataset = side == "source" and pair.name or pair.target_name }, { __index = run.ctx })
+  local kept = policy.call(run.policy, "keep", snapshots, ctx)
+  if type(kept) ~= "table" then
+    errors.raise { code = "policy", message = ("hook 'keep' returned %s for %s, not a table of the snapshots that stay"):format(type(kept), ctx.dataset) }
+  end
+  -- A list instead of a set would name no snapshot at all, and so let all of them go.
+  local given = {}
+  for _, s in ipairs(snapshots) do given[s] = true end
+  for key in pairs(kept) do
+    if not given[key] then
+      errors.raise { code = "policy", message = ("hook 'keep' returned a table with the key %s for %s; its keys must be snapshots, its values reasons"):format(tostring(key), ctx.dataset) }
+    end
+  end
+  return kept
+end
+
+-- Why a snapshot stays although no rule of the policy names it; nil: it may go.
+local function protection(s, facts)
+  if s == facts.newest then return "the newest of this backup" end
+  if s.guid and s.guid == facts.common_guid then return "the newest one that both sides have" end
+  if s.userrefs > 0 then return "held" end
+  if facts.origins[s.dataset .. "@" .. s.name] then return "the origin of a clone" end
+  if facts.to_send[s.guid or s] then return "still to be sent" end
+end
+
+local function thin_facts(side, pair, common, snapshots)
+  local facts = { newest = snapshots[#snapshots], common_guid = common and common.to.guid, origins = {}, to_send = {} }
+  for _, ds in pairs(side.datasets) do
+    if ds.origin then facts.origins[ds.origin] = true end
+  end
+  if side.label == "source" and pair.target_name then
+    for _, s in ipairs(snapshots) do
+      if not common or s.createtxg > common.from.createtxg then facts.to_send[s.guid or s] = true end
+    end
+  end
+  return facts
+end
+
+--- What of one dataset may be destroyed on one side.
+-- @param run the run; @param side "source" or "target"; @param pair the pair
+-- @return { destroy = array of own snapshots, oldest first, reasons = { [snapshot] = why it stays } }
+-- @raise policy: a hook failed, so nothing of this dataset is destroyed; clock: it is earlier than the newest snapshot
+function plan.thin(run, side, pair)
+  local ds = side == "source" and pair.source or pair.target
+  local own = {}
+  for _, s in ipairs(ds:snapshots()) do
+    if s.own then own[#own + 1] = s end
+  end
+  local newest = own[#own]
+  if newest and newest.time > run.now then
+    errors.raise { code = "clock", message = ("the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed"):format(ds.name, newest.name) }
+  end
+  local reasons = plan.keep(run, side, pair, own)
+  local facts = thin_facts(run[side], pair, plan.common(pair)[1], own)
+  local destroy, why = {}, {}
+  for _, s in ipairs(own) do
+    why[s] = reasons[s] or protection(s, facts)
+    if not why[s] then destroy[#destroy + 1] = s end
+  end
+  return { destroy = destroy, reasons = why, own = own }
+end
+
+--- Which holds and bookmarks are due once a pair is in step: the newest common snapshot is held on both sides, older ones no longer.
+-- @param run the run; @param pair the pair
+-- @return nil without a common snapshot, else { common, hold = { source, target }, old = { source = array, target = array },
+--   bookmarks = array of ours that are older }
+function plan.settle(run, pair)
+  local common = plan.common(pair)[1]
+  if not common or not common.to.guid then return nil end
+  local due = { common = common, hold = {}, old = { source = {}, target = {} }, bookmarks = {} }
+  if common.from.kind ~= "#" and common.from.userrefs == 0 and not run.options.no_holds then due.hold.source = common.from end
+  if common.to.userrefs == 0 then due.hold.target = common.to end
+  local function older(ds, limit, list)
+    for _, s in ipairs(ds:snapshots()) do
+      if s.own and s.userrefs > 0 and s.createtxg < limit then list[#list + 1] = s end
+    end
+  end
+  older(pair.source, common.from.createtxg, due.old.source)
+  older(pair.target, common.to.createtxg, due.old.target)
+  for _, b in ipairs(pair.source:bookmarks()) do
+    if plan.is_our_bookmark(run, b.name) and b.guid ~= common.to.guid and b.createtxg < common.from.createtxg then
+      due.bookmarks[#due.bookmarks + 1] = b
+    end
+  end
+  return due
+end
+
+--- The bookmark that stands for a snapshot as a base of this target. @param run the run; @param name the snapshot's, after the `@`; @return text
+function plan.bookmark_name(run, name) return name .. ":" .. run.id end
+
+--- Whether a bookmark is one of this backup and this target. @param run the run; @param name after the `#`; @return boolean
+function plan.is_our_bookmark(run, name)
+  local stem = name:match("^(.*):" .. run.id .. "$")
+  return stem ~= nil and run.names:time(stem) ~= nil
+end
+
+return plan

@@ -1,0 +1,121 @@
+--- After transfers: the target must show what was sent, and only then holds and bookmarks move on to it.
+--
+-- Everything is done for many datasets with one command. What a killed run left behind (a hold too many, a hold that is missing) is put
+-- right here by the next one, because the listing tells what is held.
+
+local dataset = require "moonpool.dataset"
+local errors = require "moonpool.error"
+local failure = require "moonpool.failure"
+local plan = require "moonpool.plan"
+local zfs = require "moonpool.zfs"
+
+local settle = {}
+
+local MAX_ARGUMENT_BYTES = 100000
+
+-- Believes no transfer until the target shows the source's GUID.
+local function verify(run, list)
+  if run.target.host.dry then return end
+  local full = {}
+  for _, pair in ipairs(list) do
+    if pair.sent then full[#full + 1] = pair.target_name .. "@" .. pair.sent.name end
+  end
+  local seen = #full > 0 and dataset.look(run.target.host, full)
+  for _, pair in ipairs(list) do
+    local found = pair.sent and seen[pair.target_name .. "@" .. pair.sent.name]
+    if pair.sent and (not found or found.guid ~= pair.sent.guid) then
+      local what = found and "has another GUID than on the source" or "did not arrive"
+      pair.error = errors.new { code = "verify", host = run.target.host.name, message = ("%s@%s %s"):format(pair.target_name, pair.sent.name, what) }
+      failure.note(run, pair.name, pair.error)
+    end
+  end
+end
+
+local function dataset_of(pair, side) return side.label == "source" and pair.source or pair.target end
+
+local function full_name(s) return s.dataset .. "@" .. s.name end
+
+local function hold_new(side, tag, dues)
+  local names = {}
+  for _, due in ipairs(dues) do
+    local s = due.hold[side.label]
+    if s then names[#names + 1] = full_name(s) end
+  end
+  if #names == 0 then return end
+  side.host:hold(tag, names)
+  for _, due in ipairs(dues) do
+    local s = due.hold[side.label]
+    if s then dataset_of(due.pair, side):set_userrefs(s.name, 1) end
+  end
+end
+
+-- Which of these snapshots have which of our tags: { [tag] = array of full names }. Others' holds are none of our business.
+local function our_holds(side, tags, names)
+  local by_tag = {}
+  for batch in zfs.batches(names, MAX_ARGUMENT_BYTES) do
+    for line in side.host:run(zfs.holds_argv(batch)).out:gmatch "[^\n]+" do
+      local name, tag = line:match "^([^\t]+)\t([^\t]+)\t"
+      if tags[tag] then
+        by_tag[tag] = by_tag[tag] or {}
+        table.insert(by_tag[tag], name)
+      end
+    end
+  end
+  return by_tag
+end
+
+local function release_old(side, tags, dues)
+  local names, held = {}, {}
+  for _, due in ipairs(dues) do
+    for _, s in ipairs(due.old[side.label]) do
+      names[#names + 1] = full_name(s)
+      held[full_name(s)] = { dataset = dataset_of(due.pair, side), snapshot = s }
+    end
+  end
+  if #names == 0 then return end
+  for tag, list in pairs(our_holds(side, tags, names)) do
+    side.host:release(tag, list)
+    for _, name in ipairs(list) do
+      local h = held[name]
+      h.snapshot.userrefs = h.snapshot.userrefs - 1
+      h.dataset:set_userrefs(h.snapshot.name, h.snapshot.userrefs)
+    end
+  end
+end
+
+local function drop_bookmarks(run, dues)
+  for _, due in ipairs(dues) do
+    for _, b in ipairs(due.bookmarks) do
+      run.source.host:run { "zfs", "destroy", due.pair.name .. "#" .. b.name }
+      due.pair.source:remove("#", b.name)
+    end
+  end
+end
+
+local function move_on(run, dues)
+  hold_new(run.source, run.source_tag, dues)
+  hold_new(run.target, run.target_tag, dues)
+  -- The plain tag on the source is that of zfs_autobackup, from before moonpool took over.
+  release_old(run.source, { [run.source_tag] = true, [run.target_tag] = true }, dues)
+  release_old(run.target, { [run.target_tag] = true }, dues)
+  drop_bookmarks(run, dues)
+end
+
+--- Looks whether what was sent has arrived, and moves holds and bookmarks to the new common snapshots.
+-- @param run the run; @param list pairs that did not fail so far
+-- @raise a host that can't be asked; what fails otherwise is noted
+function settle.pairs(run, list)
+  verify(run, list)
+  local dues = {}
+  for _, pair in ipairs(list) do
+    local due = not pair.error and not pair.skip and plan.settle(run, pair)
+    if due then
+      due.pair = pair
+      dues[#dues + 1] = due
+    end
+  end
+  local ok, err = failure.try(move_on, run, dues)
+  if not ok then failure.note(run, "holds", err) end
+end
+
+return settle

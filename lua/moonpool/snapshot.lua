@@ -1,0 +1,66 @@
+--- Makes the snapshots of a run: one name, and all datasets of a pool in one transaction.
+
+local dataset = require "moonpool.dataset"
+local errors = require "moonpool.error"
+local log = require "moonpool.log"
+local policy = require "moonpool.policy"
+local sched = require "moonpool.sched"
+local zfs = require "moonpool.zfs"
+
+local snapshot = {}
+
+-- The name for the run. One that is taken already (two runs in one second) waits for the next second.
+local function free_name(run)
+  local taken = {}
+  for _, pair in ipairs(run.pairs) do
+    for _, s in ipairs(pair.source:snapshots()) do taken[s.name] = true end
+  end
+  local now, name = run.now, nil
+  repeat
+    name = policy.call(run.policy, "snapshot_name", setmetatable({ now = now }, { __index = run.ctx }))
+    now = now + 1
+  until not taken[name]
+  if now - 1 > run.now and not run.pretended then sched.sleep(now - 1 - run.now) end
+  if not run.names:time(name) then
+    errors.raise { code = "policy", message = ("hook 'snapshot_name' returned '%s', which the snapshot format does not recognise as one of this backup"):format(tostring(name)) }
+  end
+  return name
+end
+
+-- Learns the GUIDs of what was just made. In a dry run nothing was: the full name stands for the GUID.
+local function note_made(run, name, made)
+  local full = {}
+  for i, pair in ipairs(made) do full[i] = pair.name .. "@" .. name end
+  local dry = run.source.host.dry
+  local seen = dry and {} or dataset.look(run.source.host, full)
+  for i, pair in ipairs(made) do
+    local found = seen[full[i]] or dry and { guid = full[i], creation = run.now }
+    if not found then
+      errors.raise { code = "verify", host = run.source.host.name, message = full[i] .. " was made, but is not there" }
+    end
+    pair.source:add("@", { name = name, guid = found.guid, createtxg = found.createtxg, creation = found.creation, time = run.names:time(name), own = true })
+  end
+end
+
+--- Makes the snapshots of a plan.
+-- @param run the run; @param planned from `plan.snapshots`
+-- @raise a pool on which it was not possible
+function snapshot.make(run, planned)
+  for _, name in ipairs(planned.unchanged) do log.info("Unchanged: %s", name) end
+  if #planned.pools == 0 then return end
+  local name = free_name(run)
+  log.info("Creating source snapshot %s on %s", name, run.source.host.name)
+  local by_name, made = {}, {}
+  for _, pair in ipairs(run.pairs) do by_name[pair.name] = pair end
+  for _, part in ipairs(planned.pools) do
+    local full = {}
+    for i, ds in ipairs(part.datasets) do
+      full[i] = ds .. "@" .. name
+      made[#made + 1] = by_name[ds]
+    end
+    run.source.host:run(zfs.snapshot_argv(full))
+  end
+  note_made(run, name, made)
+end
+
+return snapshot

@@ -1,0 +1,54 @@
+--- Destroys on one side what the policy does not keep and nothing protects, one command a dataset.
+
+local errors = require "moonpool.error"
+local failure = require "moonpool.failure"
+local log = require "moonpool.log"
+local plan = require "moonpool.plan"
+local zfs = require "moonpool.zfs"
+
+local thin = {}
+
+-- A destroy names all its snapshots in one argument, which may have at most 128 KiB.
+local MAX_DESTROY_BYTES = 60000
+
+-- What zfs itself refuses to destroy, and rightly: somebody holds it, or a clone needs it.
+local RIGHTLY = { "dependent clones", "dataset is busy", "it's being held" }
+
+local function refused_rightly(err)
+  for _, text in ipairs(RIGHTLY) do
+    if (err.stderr or ""):find(text, 1, true) then return true end
+  end
+end
+
+local function destroy(run, side, ds, names)
+  local ok, err = failure.try(side.host.run, side.host, zfs.destroy_argv(ds.name, names))
+  if ok then
+    for _, name in ipairs(names) do ds:remove("@", name) end
+  elseif #names > 1 and errors.is(err, "exit") then
+    -- One of them stands in the way of the others: find out which.
+    for _, name in ipairs(names) do destroy(run, side, ds, { name }) end
+  elseif errors.is(err, "exit") and refused_rightly(err) then
+    log.info("Keeping %s@%s: %s", ds.name, names[1], tostring(err))
+  else
+    failure.note(run, ds.name .. "@" .. names[1], err)
+  end
+end
+
+local function thin_pair(run, side, pair)
+  local ds = side.label == "source" and pair.source or pair.target
+  local names = {}
+  for i, s in ipairs(plan.thin(run, side.label, pair).destroy) do names[i] = s.name end
+  for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, ds, batch) end
+end
+
+--- Thins one side of a run. A dataset that failed keeps everything; what can't be destroyed is noted as a failure.
+-- @param run the run; @param side its source or target
+function thin.side(run, side)
+  log.info("Destroying old snapshots on %s", side.label)
+  for _, pair in ipairs(run.pairs) do
+    local exists = side.label == "source" or pair.target
+    if exists and not pair.error then failure.guard(run, pair, thin_pair, run, side, pair) end
+  end
+end
+
+return thin

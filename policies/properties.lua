@@ -1,0 +1,34 @@
+--- Rules for properties on the target: which are set, which are left out when a dataset is received.
+
+local policy = require "moonpool.policy"
+
+local properties = {}
+
+-- What the options of the stock policy ask for.
+local function from_options(options, pair, given)
+  for _, name in ipairs(options.filter_properties or {}) do given.exclude[#given.exclude + 1] = name end
+  if options.clear_refreservation then given.set.refreservation = "none" end
+  -- A volume is never mounted and has no such property.
+  if options.clear_mountpoint and pair.source.type ~= "volume" then given.set.canmount = "noauto" end
+end
+
+--- What `zfs receive` is told about properties.
+-- @param run the run; @param pair the pair; @param list the source's own properties, { name, value, source } each, if the policy has
+--   the hook `filter_property`
+-- @return { set = { [name] = value }, exclude = array of names }
+-- @raise policy: the hook raised
+function properties.receive(run, pair, list)
+  local given = { set = {}, exclude = {} }
+  from_options(run.options, pair, given)
+  for _, p in ipairs(list) do
+    local answer = policy.call(run.policy, "filter_property", pair.source, p.name, p.value, p.source)
+    if answer == false then
+      given.exclude[#given.exclude + 1] = p.name
+    elseif answer ~= nil then
+      given.set[p.name] = tostring(answer)
+    end
+  end
+  return given
+end
+
+return properties

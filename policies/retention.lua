@@ -1,0 +1,160 @@
+--- Rules that say which snapshots stay. A rule is a function (snapshots, ctx) -> { [snapshot] = reason }.
+--
+-- `snapshots` are those of one dataset, oldest first, each with `time` (seconds since the epoch). `ctx.now` is the
+-- time of the run, `ctx.utc` true if days and months are those of UTC. What a rule does not name may be destroyed, if nothing
+-- else protects it: the newest common snapshot, held ones and others are kept whatever a rule says.
+
+local errors = require "moonpool.error"
+local names = require "moonpool.names"
+
+local retention = {}
+
+-- A unit's name, and its length in seconds or the field of the calendar that it counts.
+local UNITS = {
+  s = { name = "second", seconds = 1 },
+  min = { name = "minute", seconds = 60 },
+  h = { name = "hour", seconds = 3600 },
+  d = { name = "day", field = "day", factor = 1 },
+  w = { name = "week", field = "day", factor = 7 },
+  m = { name = "month", field = "month", factor = 1 },
+  y = { name = "year", field = "year", factor = 1 },
+}
+
+local function date_of(time, utc) return os.date(utc and "!*t" or "*t", math.floor(time)) end
+
+-- The number of the period of the calendar in which a time lies; counts on without a gap.
+local function period_of(time, count, unit, utc)
+  if unit.seconds then return time // (unit.seconds * count) end
+  local date = date_of(time, utc)
+  if unit.name == "month" then return (date.year * 12 + date.month - 1) // count end
+  if unit.name == "year" then return date.year // count end
+  local day = names.day_number(date.year, date.month, date.day)
+  -- 1970-01-01 was a Thursday; weeks begin on Monday.
+  if unit.name == "week" then return (day + 3) // 7 // count end
+  return day // count
+end
+
+-- The oldest time that still is within `count` units before now. Days, months and years are the calendar's: the same
+-- time of day so many days earlier, also when the clocks were changed in between.
+local function limit_of(now, count, unit, utc)
+  if unit.seconds then return now - count * unit.seconds end
+  local date = date_of(now, utc)
+  local day, month, year = date.day, date.month, date.year
+  if unit.field == "day" then day = day - count * unit.factor end
+  if unit.field == "month" then month = month - count end
+  if unit.field == "year" then year = year - count end
+  if unit.field ~= "day" then
+    -- A month before 31 March is the last day of February, not 3 March.
+    year, month = year + (month - 1) // 12, (month - 1) % 12 + 1
+    local first = names.day_number(year, month, 1)
+    local following = month == 12 and names.day_number(year + 1, 1, 1) or names.day_number(year, month + 1, 1)
+    day = math.min(day, following - first)
+  end
+  if utc then
+    return (names.day_number(year, month, 1) + day - 1) * 86400 + date.hour * 3600 + date.min * 60 + date.sec
+  end
+  return os.time { year = year, month = month, day = day, hour = date.hour, min = date.min, sec = date.sec }
+end
+
+local function plural(count, word) return count == 1 and "1 " .. word or ("%d %ss"):format(count, word) end
+
+--- Keeps the newest ones.
+-- @param count how many
+-- @return a rule
+-- @example retention.last(10)(snapshots, ctx)
+function retention.last(count)
+  local reason = "last " .. count
+  return function(snapshots)
+    local kept = {}
+    for i = math.max(1, #snapshots - count + 1), #snapshots do kept[snapshots[i]] = reason end
+    return kept
+  end
+end
+
+--- Keeps everything of the last days; an age of exactly that many days still counts.
+-- @param count days
+-- @return a rule
+-- @example retention.days(30)(snapshots, ctx)
+function retention.days(count)
+  local reason = "within " .. plural(count, "day")
+  return function(snapshots, ctx)
+    local kept, limit = {}, limit_of(ctx.now, count, UNITS.d, ctx.utc)
+    for _, s in ipairs(snapshots) do
+      if s.time >= limit then kept[s] = reason end
+    end
+    return kept
+  end
+end
+
+--- Keeps the oldest one of each period of the calendar, for a time.
+-- @param count, unit the length of a period: unit is one of s min h d w m y
+-- @param for_count, for_unit for how long
+-- @return a rule
+-- @example retention.every(1, "d", 1, "w")(snapshots, ctx)
+function retention.every(count, unit, for_count, for_unit)
+  local period, span = UNITS[unit], UNITS[for_unit]
+  local reason = ("one per %s for %s"):format(count == 1 and period.name or plural(count, period.name), plural(for_count, span.name))
+  return function(snapshots, ctx)
+    local kept, seen, limit = {}, {}, limit_of(ctx.now, for_count, span, ctx.utc)
+    for _, s in ipairs(snapshots) do
+      if s.time >= limit then
+        local number = period_of(s.time, count, period, ctx.utc)
+        if not seen[number] then
+          seen[number] = true
+          kept[s] = reason
+        end
+      end
+    end
+    return kept
+  end
+end
+
+--- Keeps what any of the rules keeps; the first one's reason is told.
+-- @param ... rules
+-- @return a rule
+-- @example retention.union(retention.last(3), retention.days(7))
+function retention.union(...)
+  local rules = { ... }
+  return function(snapshots, ctx)
+    local kept = {}
+    for _, rule in ipairs(rules) do
+      for s, reason in pairs(rule(snapshots, ctx)) do kept[s] = kept[s] or reason end
+    end
+    return kept
+  end
+end
+
+local function refuse(text, element, why)
+  local place = element == text and "" or (" in '%s'"):format(text)
+  errors.raise { code = "usage", message = ("retention: '%s'%s %s"):format(element, place, why) }
+end
+
+local function element_rule(text, element)
+  local count = element:match "^%d+$" or element:match "^last(%d+)$"
+  if count then return retention.last(math.tointeger(tonumber(count))) end
+  local n, unit, m, for_unit = element:match "^(%d+)(%a+)(%d+)(%a+)$"
+  if not n then refuse(text, element, "is not a number or of the form 1d1w (one per day for a week)") end
+  for _, u in ipairs { unit, for_unit } do
+    if not UNITS[u] then refuse(text, element, ("has the unit '%s'; units are s min h d w m(onth) y(ear)"):format(u)) end
+  end
+  if tonumber(n) == 0 then refuse(text, element, "has a period of 0") end
+  return retention.every(math.tointeger(tonumber(n)), unit, math.tointeger(tonumber(m)), for_unit)
+end
+
+--- The rule of a text: `30` (days), or a list such as `10,1d1w,1w1m,1m1y`, in which a bare number keeps the last so many.
+-- @param text from an option
+-- @return a rule
+-- @raise usage: names the element that is wrong
+-- @example local keep = retention.parse "24,1d2w,1w2m,1m2y"; keep(snapshots, ctx)
+function retention.parse(text)
+  text = tostring(text)
+  local days = text:match "^%d+$"
+  if days then return retention.days(math.tointeger(tonumber(days))) end
+  local rules = {}
+  for element in (text .. ","):gmatch "([^,]*)," do
+    rules[#rules + 1] = element_rule(text, element)
+  end
+  return retention.union(table.unpack(rules))
+end
+
+return retention
