@@ -6,13 +6,11 @@
 local catalogs = require "moonpool.sim.catalog"
 local command = require "moonpool.sim.command"
 local errors = require "moonpool.error"
+local holds = require "moonpool.hold"
 local verbs = require "moonpool.sim.verbs"
-local zfs = require "moonpool.zfs"
 
 local Host = {}
 Host.__index = Host
-
-local MAX_ARGUMENT_BYTES = 100000
 
 --- Opens a host; what world:host() calls. @param world the world; @param machine its machine; @param dry refuse what writes; @return host
 function Host.new(world, machine, dry)
@@ -200,30 +198,7 @@ end
 
 -- ---- zfs ------------------------------------------------------------------------------------------------
 
--- Runs commands over batches of snapshots; complaints that say it is done already are none.
-local function over_snapshots(host, build, tag, snapshots, harmless)
-  for batch in zfs.batches(snapshots, MAX_ARGUMENT_BYTES) do
-    local result = host:run(build(tag, batch), { check = false })
-    if result.error then
-      local other = result.error.code ~= "exit"
-      for line in result.err:gmatch "[^\n]+" do other = other or not line:find(harmless, 1, true) end
-      if other then errors.raise(result.error) end
-    end
-  end
-end
-
---- Places a hold on snapshots; one that has it already is no failure. @param tag its name; @param snapshots full names; @raise the rest
-function Host:hold(tag, snapshots) over_snapshots(self, zfs.hold_argv, tag, snapshots, "tag already exists") end
-
---- Takes a hold from snapshots; one that does not have it is no failure. @param tag its name; @param snapshots full names; @raise the rest
-function Host:release(tag, snapshots) over_snapshots(self, zfs.release_argv, tag, snapshots, "no such tag") end
-
---- The resume token of a partial receive. @param dataset its name; @return text, or nil; @raise what the command met
-function Host:resume_token(dataset)
-  local out = self:run({ "zfs", "get", "-Hp", "-o", "value", "receive_resume_token", dataset }).out
-  local token = out:match "^[^\n]*"
-  return token ~= "-" and token ~= "" and token or nil
-end
+Host.hold, Host.release, Host.resume_token = holds.place, holds.release, holds.resume_token
 
 --- Lets go of the host. Also done at the end of a scope by `local h <close>`.
 function Host:close() self.closed = true end

@@ -1,0 +1,169 @@
+--- The command line: what `moonpool` does with its arguments, and the exit status.
+
+local core = require "moonpool.core"
+local errors = require "moonpool.error"
+local loader = require "moonpool.loader"
+local log = require "moonpool.log"
+local options = require "moonpool.options"
+local sched = require "moonpool.sched"
+local suggest = require "moonpool.suggest"
+
+local cli = {}
+
+-- Exit statuses beside the number of failures.
+local USAGE, LOCKED, NOTHING = 253, 254, 255
+
+local HELP = [[
+Usage: moonpool [-P DIR]… COMMAND …
+
+  autobackup [OPTIONS] BACKUP-NAME [TARGET-PATH]   back up what has the property autobackup:BACKUP-NAME
+  run FILE|NAME [OPTIONS] …                        run a policy
+  policy list                                      policies, and where they are found
+  policy show NAME                                 print one
+  repl [--live]                                    try things out; hosts are dry without --live
+  lua FILE [ARGUMENTS]                             run a Lua script with moonpool in it
+
+  -P DIR       look for policies in DIR first
+  --version    print the version
+  -h, --help   this help; `moonpool autobackup --help` has the options of a policy
+
+Exit status: 0 all well, 1-200 the number of failures, 253 usage, 254 another run is at work, 255 nothing could be done.
+]]
+
+local function usage(message) errors.raise { code = "usage", message = message } end
+
+-- ---- running a policy -----------------------------------------------------------------------------------
+
+-- How a policy reaches the world: the hosts of its options, the clock, the lock.
+local function environment()
+  local host = require "moonpool.host"
+  return {
+    open = function(destination, values)
+      return host.open(destination, { dry = values.test or false, ssh_config = values.ssh_config, ssh_program = values.ssh_program })
+    end,
+    clock = core.clock,
+    lock = true,
+  }
+end
+
+local function run_policy(p, args, program)
+  local values, help = options.parse(p.declarations, args, { program = program, summary = p.summary, bound = p.values })
+  if not values then
+    io.stdout:write(help, "\n")
+    return 0
+  end
+  log.level = values.debug and "debug" or values.verbose and "verbose" or "quiet"
+  return sched.run(p.run, p, values, environment()) or 0
+end
+
+-- ---- commands -------------------------------------------------------------------------------------------
+
+local commands = {}
+
+function commands.autobackup(args) return run_policy(loader.policy "autobackup", args, "moonpool autobackup") end
+
+function commands.run(args)
+  local name = table.remove(args, 1)
+  if not name then usage "run: which policy? A file, or a name of `moonpool policy list`" end
+  return run_policy(loader.policy(name), args, "moonpool run " .. name)
+end
+
+local function list_policies()
+  for _, found in ipairs(loader.list()) do
+    local ok, p = pcall(loader.policy, found.name)
+    if ok then
+      io.stdout:write(("%-16s %s  (%s)\n"):format(found.name, p.summary or "", found.path))
+    elseif not tostring(p):find("not a policy", 1, true) then
+      log.error("%s", errors.line(errors.wrap(p)))
+    end
+  end
+  return 0
+end
+
+function commands.policy(args)
+  local what, name = args[1], args[2]
+  if what == "list" and not name then return list_policies() end
+  if what == "show" and name and not args[3] then
+    local _, text = loader.find_policy(name)
+    io.stdout:write(text)
+    return 0
+  end
+  usage "policy: `moonpool policy list`, or `moonpool policy show NAME`"
+end
+
+function commands.repl(args)
+  local live = false
+  for _, word in ipairs(args) do
+    if word ~= "--live" then usage(("repl: unknown option '%s'"):format(word)) end
+    live = true
+  end
+  loader.install()
+  return require "moonpool.repl".run { live = live }
+end
+
+function commands.lua(args)
+  local file = table.remove(args, 1)
+  if not file then usage "lua: which file?" end
+  loader.install()
+  local result = sched.run(loader.run_file, file, table.unpack(args))
+  return math.type(result) == "integer" and result or 0
+end
+
+local function command_of(word)
+  local names = {}
+  for name in pairs(commands) do names[#names + 1] = name end
+  table.sort(names)
+  return commands[word] or usage(("no command '%s'%s"):format(word, suggest.text(word, names)))
+end
+
+local function dispatch(args)
+  while args[1] == "-P" do
+    loader.add(args[2] or usage "-P: which directory?")
+    table.remove(args, 1)
+    table.remove(args, 1)
+  end
+  local word = table.remove(args, 1)
+  if not word or word == "-h" or word == "--help" or word == "help" then
+    io.stdout:write(HELP)
+    return word and 0 or USAGE
+  elseif word:sub(1, 1) == "-" then
+    usage(("unknown option '%s': moonpool --help tells what there is"):format(word))
+  end
+  return command_of(word)(args)
+end
+
+-- ---- the program ----------------------------------------------------------------------------------------
+
+-- What is not an error object is a fault of the program, and where it stands helps to find it.
+local function with_traceback(err)
+  return errors.is(err) and err or errors.new { code = "internal", message = debug.traceback(tostring(err), 2) }
+end
+
+local STATUS = { usage = USAGE, locked = LOCKED }
+
+local function report(err)
+  if err.code == "internal" then
+    io.stderr:write("moonpool: internal error: ", err.message, "\n")
+  else
+    log.error("%s", errors.line(err))
+  end
+  return STATUS[err.code] or NOTHING
+end
+
+-- Called by the name of the program that it replaces, moonpool is that program.
+local function is_autobackup(program)
+  local name = (program or ""):match "[^/]*$"
+  return name == "zfs_autobackup" or name == "zfs-autobackup"
+end
+
+--- Runs the program.
+-- @param args array of arguments; args[0] is the program's name
+-- @return exit status
+function cli.main(args)
+  local words = table.move(args, 1, #args, 1, {})
+  if is_autobackup(args[0]) then table.insert(words, 1, "autobackup") end
+  local ok, result = xpcall(dispatch, with_traceback, words)
+  return ok and result or report(result)
+end
+
+return cli

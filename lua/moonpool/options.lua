@@ -1,0 +1,204 @@
+--- Options from declarations: the one source of their parsing, checking and help.
+--
+-- A declaration is { name = "keep-source", type =, help =, default =, short = "k", metavar =, group =, implies = { "verbose" } } or, for an argument
+-- without dashes, { name =, positional = true, optional = true, help = }. Values are found under the name with underscores. Types: string
+-- (default), flag, integer, size ("16M"), list (repeated, or with commas), time (epoch, or YYYYMMDDHHMMSS).
+
+local argparse = require "argparse"
+local errors = require "moonpool.error"
+local names = require "moonpool.names"
+local suggest = require "moonpool.suggest"
+local zfs = require "moonpool.zfs"
+
+local options = {}
+
+local function usage(message, ...) errors.raise { code = "usage", message = message:format(...) } end
+
+-- How messages and the command line call an option.
+local function spelled(d) return d.positional and d.name:upper() or "--" .. d.name end
+
+local function key_of(d) return (d.name:gsub("-", "_")) end
+
+-- ---- values ---------------------------------------------------------------------------------------------
+
+local function to_integer(d, value)
+  local number = math.tointeger(tonumber(value))
+  if not number or number < 0 then usage("%s: '%s' is not a whole number", spelled(d), tostring(value)) end
+  return number
+end
+
+local function to_time(d, value, all)
+  local text = tostring(value)
+  local time
+  if #text == 14 then
+    time = names.new("%Y%m%d%H%M%S", "", all.utc):time(text)
+  else
+    time = math.tointeger(tonumber(text))
+  end
+  if not time then usage("%s: '%s' is not a time: seconds since the epoch, or YYYYMMDDHHMMSS", spelled(d), text) end
+  return time
+end
+
+local function to_list(d, value)
+  local list = {}
+  for _, part in ipairs(type(value) == "table" and value or { value }) do
+    if type(part) ~= "string" then usage("%s: a list of words, not a %s", spelled(d), type(part)) end
+    for word in part:gmatch "[^,]+" do list[#list + 1] = word end
+  end
+  return list
+end
+
+local function to_string(d, value)
+  if type(value) ~= "string" and type(value) ~= "number" then usage("%s: a text, not a %s", spelled(d), type(value)) end
+  if value == "" then usage("%s: an empty text", spelled(d)) end
+  return tostring(value)
+end
+
+local function to_flag(d, value)
+  if type(value) ~= "boolean" then usage("%s: true or false, not a %s", spelled(d), type(value)) end
+  return value
+end
+
+local function to_size(d, value)
+  local ok, result = pcall(zfs.parse_size, value)
+  if not ok then usage("%s: %s", spelled(d), tostring(result)) end
+  return result
+end
+
+local CONVERT = { string = to_string, flag = to_flag, integer = to_integer, size = to_size, list = to_list, time = to_time }
+
+local DECLARATION_FIELDS = {
+  name = true, type = true, help = true, default = true, short = true, metavar = true, group = true, implies = true, positional = true,
+  optional = true,
+}
+
+--- Checks a declaration. @param d the declaration; @param where "file:line: policy 'x'", for messages; @return it; @raise policy
+function options.declaration(d, where)
+  if type(d) ~= "table" or type(d.name) ~= "string" then
+    errors.raise { code = "policy", message = where .. ": a declaration of an option is a table with a name" }
+  end
+  for field in pairs(d) do
+    if not DECLARATION_FIELDS[field] then
+      errors.raise { code = "policy", message = ("%s: the declaration of %s has no field '%s'"):format(where, d.name, tostring(field)) }
+    end
+  end
+  if not CONVERT[d.type or "string"] then
+    errors.raise { code = "policy", message = ("%s: the option %s has no such type as '%s'"):format(where, d.name, tostring(d.type)) }
+  end
+  return d
+end
+
+local function keys_of(declarations)
+  local keys, by_key = {}, {}
+  for i, d in ipairs(declarations) do
+    keys[i] = key_of(d)
+    by_key[keys[i]] = d
+  end
+  return keys, by_key
+end
+
+--- Values checked, converted, and completed with defaults and what they imply.
+-- @param declarations array; @param values { keep_source = "10", … }; @param where for messages, or nil
+-- @return table of all values; what has none and no default is nil
+-- @raise usage: an unknown option (with the nearest), a bad value
+-- @example options.bind({ { name = "jobs", type = "integer", default = 1 } }, {}) --> { jobs = 1 }
+function options.bind(declarations, values, where)
+  local keys, by_key = keys_of(declarations)
+  for key in pairs(values) do
+    if not by_key[key] then
+      usage("%sno option '%s'%s", where and where .. ": " or "", tostring(key), suggest.text(key, keys))
+    end
+  end
+  local bound = {}
+  for i, d in ipairs(declarations) do
+    local value = values[keys[i]]
+    if value == nil then
+      bound[keys[i]] = d.default
+    else
+      bound[keys[i]] = CONVERT[d.type or "string"](d, value, values)
+    end
+  end
+  for i, d in ipairs(declarations) do
+    if d.type == "flag" and bound[keys[i]] then
+      for _, implied in ipairs(d.implies or {}) do bound[implied:gsub("-", "_")] = true end
+    end
+  end
+  return bound
+end
+
+-- ---- command lines --------------------------------------------------------------------------------------
+
+local function add_option(parser, d)
+  local label = (d.short and "-" .. d.short .. " " or "") .. "--" .. d.name
+  local description = d.help or ""
+  if d.default ~= nil and d.type ~= "flag" then description = ("%s (default: %s)"):format(description, tostring(d.default)) end
+  if d.type == "flag" then return parser:flag(label):description(description):target(key_of(d)):args(0):count "*" end
+  return parser:option(label):description(description):target(key_of(d)):argname("<" .. (d.metavar or "VALUE") .. ">"):count "*"
+end
+
+-- The parser of some declarations; arguments that have a value already are optional.
+local function parser_of(declarations, about, on_help)
+  local parser = argparse(about.program, about.summary):add_help(false):usage_max_width(100):help_max_width(120)
+  local groups, order = {}, {}
+  for _, d in ipairs(declarations) do
+    if d.positional then
+      local argument = parser:argument(key_of(d)):description(d.help or ""):argname("<" .. d.name:upper() .. ">")
+      if d.optional or about.bound[key_of(d)] ~= nil then argument:args "?" end
+    else
+      local name = d.group or "Options"
+      if not groups[name] then
+        groups[name] = {}
+        order[#order + 1] = name
+      end
+      table.insert(groups[name], add_option(parser, d))
+    end
+  end
+  local help = parser:flag("-h --help"):description "Show this help." :action(on_help)
+  table.insert(groups[order[#order]] or {}, help)
+  for _, name in ipairs(order) do parser:group(name, table.unpack(groups[name])) end
+  return parser
+end
+
+-- What argparse collected: every option may come several times; the last one counts, lists add up.
+local function collected(declarations, found)
+  local values = {}
+  for _, d in ipairs(declarations) do
+    local key = key_of(d)
+    local value = found[key]
+    if d.positional then
+      values[key] = value
+    elseif d.type == "flag" then
+      if value and value > 0 then values[key] = true end
+    elseif value and #value > 0 then
+      values[key] = d.type == "list" and value or value[#value]
+    end
+  end
+  return values
+end
+
+-- The words of argparse as ours: "unknown option '--kep-source'\nDid you mean '--keep-source'?" in one line.
+local function one_line(message) return (message:gsub("%s*\n%s*", ", "):gsub("Did you mean", "did you mean")) end
+
+--- Parses a command line.
+-- @param declarations array; @param args array of words
+-- @param about { program = "moonpool autobackup", summary = text, bound = values that there are already }
+-- @return all values, checked; or nil and the help text, if help was asked for
+-- @raise usage: one line that names the option and the fault
+-- @example options.parse(p.declarations, { "nas", "--keep-source", "10" }, { program = "moonpool autobackup", bound = {} })
+function options.parse(declarations, args, about)
+  local help_wanted = false
+  local parser = parser_of(declarations, about, function()
+    help_wanted = true
+    error "help" -- ends the parsing before anything that is missing is complained about
+  end)
+  local ran, ok, found = pcall(parser.pparse, parser, args)
+  if help_wanted then return nil, parser:get_help() end
+  if not ran then error(ok, 0) end
+  if not ok then usage("%s", one_line(found)) end
+  local values = {}
+  for key, value in pairs(about.bound) do values[key] = value end
+  for key, value in pairs(collected(declarations, found)) do values[key] = value end
+  return options.bind(declarations, values)
+end
+
+return options
