@@ -126,7 +126,7 @@ end
 
 local function refuse(text, element, why)
   local place = element == text and "" or (" in '%s'"):format(text)
-  errors.raise { code = "usage", message = ("retention: '%s'%s %s"):format(element, place, why) }
+  errors.fail("usage", "retention: '%s'%s %s", element, place, why)
 end
 
 local function element_rule(text, element)

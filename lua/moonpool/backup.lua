@@ -208,12 +208,13 @@ local function locked_run(self, options, env)
 end
 
 --- Runs a backup.
--- @param self the policy; @param options its options, checked; @param env { open = function(destination, options) -> host, clock = function() -> seconds, lock = boolean }
+-- @param self the policy; @param options its options, checked
+-- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean }
 -- @return the number of failures, 200 at the most
 -- @raise locked: another run of this backup is at work; nothing: no dataset is selected; what made the whole run impossible
 function backup.run(self, options, env)
   local key = { "autobackup", options.backup_name, options.ssh_source or "local", options.ssh_target or "local", options.target_path or "" }
-  local held <close> = not options.test and env.lock ~= false and lock.acquire(table.concat(key, " ")) or nil
+  local _ <close> = not options.test and env.lock ~= false and lock.acquire(table.concat(key, " ")) or nil
   return locked_run(self, options, env)
 end
 

@@ -30,7 +30,7 @@ Usage: moonpool [-P DIR]… COMMAND …
 Exit status: 0 all well, 1-200 the number of failures, 253 usage, 254 another run is at work, 255 nothing could be done.
 ]]
 
-local function usage(message) errors.raise { code = "usage", message = message } end
+local function usage(message, ...) errors.fail("usage", message, ...) end
 
 -- ---- running a policy -----------------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ end
 function commands.repl(args)
   local live = false
   for _, word in ipairs(args) do
-    if word ~= "--live" then usage(("repl: unknown option '%s'"):format(word)) end
+    if word ~= "--live" then usage("repl: unknown option '%s'", word) end
     live = true
   end
   loader.install()
@@ -113,7 +113,7 @@ local function command_of(word)
   local names = {}
   for name in pairs(commands) do names[#names + 1] = name end
   table.sort(names)
-  return commands[word] or usage(("no command '%s'%s"):format(word, suggest.text(word, names)))
+  return commands[word] or usage("no command '%s'%s", word, suggest.text(word, names))
 end
 
 local function dispatch(args)
@@ -127,7 +127,7 @@ local function dispatch(args)
     io.stdout:write(HELP)
     return word and 0 or USAGE
   elseif word:sub(1, 1) == "-" then
-    usage(("unknown option '%s': moonpool --help tells what there is"):format(word))
+    usage("unknown option '%s': moonpool --help tells what there is", word)
   end
   return command_of(word)(args)
 end

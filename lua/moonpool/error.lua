@@ -67,6 +67,10 @@ function errors.raise(fields)
   error(getmetatable(fields) == Error and fields or errors.new(fields), 0)
 end
 
+--- Raises one that has only a code and a message. @param code a word; @param message, ... as for string.format
+-- @example errors.fail("usage", "--jobs: '%s' is not a number", text)
+function errors.fail(code, message, ...) errors.raise { code = code, message = message:format(...) } end
+
 --- Whether something is an error object. @param e anything; @param code if given, of this code; @return boolean
 function errors.is(e, code)
   return getmetatable(e) == Error and (code == nil or e.code == code)

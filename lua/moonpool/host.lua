@@ -24,9 +24,9 @@ local function check_options(what, given, known)
     if not known[name] then
       local names = {}
       for n in pairs(known) do names[#names + 1] = n end
-      errors.raise { code = "usage", message = ("%s: no option '%s'%s"):format(what, tostring(name), suggest.text(name, names)) }
+      errors.fail("usage", "%s: no option '%s'%s", what, tostring(name), suggest.text(name, names))
     elseif type(value) ~= known[name] then
-      errors.raise { code = "usage", message = ("%s: the option %s is a %s, not a %s"):format(what, name, known[name], type(value)) }
+      errors.fail("usage", "%s: the option %s is a %s, not a %s", what, name, known[name], type(value))
     end
   end
 end

@@ -31,7 +31,7 @@ end
 -- ---- files ----------------------------------------------------------------------------------------------
 
 local function refuse(path, what)
-  errors.raise { code = "policy", message = ("%s: %s"):format(path, what) }
+  errors.fail("policy", "%s: %s", path, what)
 end
 
 local GROUP_OR_OTHERS_WRITE = 18 -- 0022

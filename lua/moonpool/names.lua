@@ -66,10 +66,11 @@ local function compile(format, backup_name)
       literal(backup_name)
       rest = rest:sub(3)
     elseif letter == "%" then
-      errors.raise { code = "usage", message = ("snapshot format '%s': a snapshot name can't contain '%%'"):format(format) }
+      errors.fail("usage", "snapshot format '%s': a snapshot name can't contain '%%'", format)
     elseif letter then
       if not spec then
-        errors.raise { code = "usage", message = ("snapshot format '%s': %%%s can't be read back from a name; use %%Y %%m %%d %%H %%M %%S"):format(format, letter) }
+        local fault = ("snapshot format '%s': %%%s can't be read back from a name; use %%Y %%m %%d %%H %%M %%S"):format(format, letter)
+        errors.raise { code = "usage", message = fault }
       end
       pattern[#pattern + 1] = "(" .. (spec.width and ("%d"):rep(spec.width) or "%d+") .. ")"
       fields[#fields + 1] = spec.field
@@ -80,7 +81,7 @@ local function compile(format, backup_name)
     end
   end
   if #fields == 0 then
-    errors.raise { code = "usage", message = ("snapshot format '%s' has no time in it"):format(format) }
+    errors.fail("usage", "snapshot format '%s' has no time in it", format)
   end
   return table.concat(pattern), fields
 end

@@ -12,7 +12,7 @@ local zfs = require "moonpool.zfs"
 
 local options = {}
 
-local function usage(message, ...) errors.raise { code = "usage", message = message:format(...) } end
+local function usage(message, ...) errors.fail("usage", message, ...) end
 
 -- How messages and the command line call an option.
 local function spelled(d) return d.positional and d.name:upper() or "--" .. d.name end
@@ -79,11 +79,11 @@ function options.declaration(d, where)
   end
   for field in pairs(d) do
     if not DECLARATION_FIELDS[field] then
-      errors.raise { code = "policy", message = ("%s: the declaration of %s has no field '%s'"):format(where, d.name, tostring(field)) }
+      errors.fail("policy", "%s: the declaration of %s has no field '%s'", where, d.name, tostring(field))
     end
   end
   if not CONVERT[d.type or "string"] then
-    errors.raise { code = "policy", message = ("%s: the option %s has no such type as '%s'"):format(where, d.name, tostring(d.type)) }
+    errors.fail("policy", "%s: the option %s has no such type as '%s'", where, d.name, tostring(d.type))
   end
   return d
 end
@@ -142,7 +142,7 @@ local function parser_of(declarations, about, on_help)
   local groups, order = {}, {}
   for _, d in ipairs(declarations) do
     if d.positional then
-      local argument = parser:argument(key_of(d)):description(d.help or ""):argname("<" .. d.name:upper() .. ">")
+      local argument = parser:argument(d.name:upper()):target(key_of(d)):description(d.help or "")
       if d.optional or about.bound[key_of(d)] ~= nil then argument:args "?" end
     else
       local name = d.group or "Options"

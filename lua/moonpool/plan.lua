@@ -121,7 +121,8 @@ local function divergence(pair, base, newer)
     return { code = "diverged", message = target .. " on the target has no snapshot in common with the source", hint = aside }
   elseif #newer > 0 then
     return { code = "diverged",
-      message = ("%s on the target has %d snapshot%s newer than the common %s: %s"):format(target, #newer, #newer == 1 and "" or "s", base.to.name, names_of(newer)),
+      message = ("%s on the target has %d snapshot%s newer than the common %s: %s")
+        :format(target, #newer, #newer == 1 and "" or "s", base.to.name, names_of(newer)),
       hint = ("--ignore-new leaves such a dataset out; to give them up: zfs destroy %s@%s"):format(target, names_of(newer)) }
   end
 end
@@ -138,7 +139,7 @@ local function diverged(run, pair, base)
   local answer = policy.call(run.policy, "on_diverged", pair.source, state, run.ctx) or "fail"
   if answer == "skip" then return true end
   if answer == "fail" then errors.raise(fault) end
-  errors.raise { code = "policy", message = ("hook 'on_diverged' returned '%s' for %s; it can be 'fail' or 'skip'"):format(tostring(answer), pair.name) }
+  errors.fail("policy", "hook 'on_diverged' returned '%s' for %s; it can be 'fail' or 'skip'", tostring(answer), pair.name)
 end
 
 -- Own snapshots after the base, without those that the target's retention would destroy at once. The newest always goes.
@@ -225,14 +226,15 @@ function plan.keep(run, side, pair, snapshots)
   local ctx = setmetatable({ side = side, host = run[side].host.name, dataset = side == "source" and pair.name or pair.target_name }, { __index = run.ctx })
   local kept = policy.call(run.policy, "keep", snapshots, ctx)
   if type(kept) ~= "table" then
-    errors.raise { code = "policy", message = ("hook 'keep' returned %s for %s, not a table of the snapshots that stay"):format(type(kept), ctx.dataset) }
+    errors.fail("policy", "hook 'keep' returned %s for %s, not a table of the snapshots that stay", type(kept), ctx.dataset)
   end
   -- A list instead of a set would name no snapshot at all, and so let all of them go.
   local given = {}
   for _, s in ipairs(snapshots) do given[s] = true end
   for key in pairs(kept) do
     if not given[key] then
-      errors.raise { code = "policy", message = ("hook 'keep' returned a table with the key %s for %s; its keys must be snapshots, its values reasons"):format(tostring(key), ctx.dataset) }
+      errors.fail("policy", "hook 'keep' returned a table with the key %s for %s; its keys must be snapshots, its values reasons",
+        tostring(key), ctx.dataset)
     end
   end
   return kept
@@ -272,7 +274,7 @@ function plan.thin(run, side, pair)
   end
   local newest = own[#own]
   if newest and newest.time > run.now then
-    errors.raise { code = "clock", message = ("the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed"):format(ds.name, newest.name) }
+    errors.fail("clock", "the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed", ds.name, newest.name)
   end
   local reasons = plan.keep(run, side, pair, own)
   local facts = thin_facts(run[side], pair, plan.common(pair)[1], own)

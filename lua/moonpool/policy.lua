@@ -42,9 +42,9 @@ local function check_fields(fields, where)
   for key, value in pairs(fields) do
     local wanted = IS_HOOK[key] and "function" or FIELDS[key]
     if not wanted then
-      errors.raise { code = "policy", message = ("%s: no hook '%s'%s"):format(where, tostring(key), suggest.text(key, WORDS)) }
+      errors.fail("policy", "%s: no hook '%s'%s", where, tostring(key), suggest.text(key, WORDS))
     elseif type(value) ~= wanted then
-      errors.raise { code = "policy", message = ("%s: %s is a %s, not a %s"):format(where, key, wanted, type(value)) }
+      errors.fail("policy", "%s: %s is a %s, not a %s", where, key, wanted, type(value))
     end
   end
 end
@@ -115,7 +115,7 @@ function ask(running, level, name, ...)
       if not results[1] then
         local err = results[2]
         if errors.is(err) then error(err, 0) end
-        errors.raise { code = "policy", message = ("hook '%s' of policy '%s' failed: %s"):format(name, level.name, tostring(err)) }
+        errors.fail("policy", "hook '%s' of policy '%s' failed: %s", name, level.name, tostring(err))
       end
       if answered({ n = results.n - 1, table.unpack(results, 2, results.n) }) then return table.unpack(results, 2, results.n) end
     end
@@ -147,7 +147,7 @@ function methods:run(values, env)
   ask(self, self, "check", values)
   local level = self
   while level and not level.own.run do level = level.parent end
-  if not level then errors.raise { code = "policy", message = ("%s has nothing to run: it is a policy without `run`"):format(self.where) } end
+  if not level then errors.fail("policy", "%s has nothing to run: it is a policy without `run`", self.where) end
   return level.own.run(view(self, level), values, env)
 end
 

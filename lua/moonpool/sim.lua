@@ -125,11 +125,11 @@ local function dataset_of(world, name, host)
   for machine_name, machine in pairs(world.machines) do
     local ds = (not host or host == machine_name) and machine.datasets[name]
     if ds and found then
-      errors.raise { code = "invalid", message = ("several machines have a dataset %s: name one of them"):format(name) }
+      errors.fail("invalid", "several machines have a dataset %s: name one of them", name)
     end
     found = found or ds
   end
-  if not found then errors.raise { code = "invalid", message = ("no machine has a dataset %s"):format(name) } end
+  if not found then errors.fail("invalid", "no machine has a dataset %s", name) end
   return found
 end
 
@@ -170,7 +170,7 @@ local FAULT_FIELDS = {
 function World:fail(fault)
   local copy = { times = 1 }
   for field, value in pairs(fault) do
-    if not FAULT_FIELDS[field] then errors.raise { code = "invalid", message = ("a fault has no field '%s'"):format(tostring(field)) } end
+    if not FAULT_FIELDS[field] then errors.fail("invalid", "a fault has no field '%s'", tostring(field)) end
     copy[field] = value
   end
   if copy.after_bytes then copy.after_bytes = math.floor(copy.after_bytes) end

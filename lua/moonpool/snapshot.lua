@@ -15,14 +15,16 @@ local function free_name(run)
   for _, pair in ipairs(run.pairs) do
     for _, s in ipairs(pair.source:snapshots()) do taken[s.name] = true end
   end
-  local now, name = run.now, nil
+  local now = run.now
+  local name
   repeat
     name = policy.call(run.policy, "snapshot_name", setmetatable({ now = now }, { __index = run.ctx }))
     now = now + 1
   until not taken[name]
   if now - 1 > run.now and not run.pretended then sched.sleep(now - 1 - run.now) end
   if not run.names:time(name) then
-    errors.raise { code = "policy", message = ("hook 'snapshot_name' returned '%s', which the snapshot format does not recognise as one of this backup"):format(tostring(name)) }
+    local fault = ("hook 'snapshot_name' returned '%s', which is no name of this backup by the snapshot format"):format(tostring(name))
+    errors.raise { code = "policy", message = fault }
   end
   return name
 end

@@ -33,12 +33,12 @@ function strict.environment(extra)
       local value = extra[name]
       if value == nil then value = _G[name] end
       if value == nil then
-        errors.raise { code = "policy", message = ("%s: no global '%s'%s"):format(place(), tostring(name), suggest.text(name, names_of(_G, extra))) }
+        errors.fail("policy", "%s: no global '%s'%s", place(), tostring(name), suggest.text(name, names_of(_G, extra)))
       end
       return value
     end,
     __newindex = function(_, name)
-      errors.raise { code = "policy", message = ("%s: '%s' is not declared: write `local %s`"):format(place(), tostring(name), tostring(name)) }
+      errors.fail("policy", "%s: '%s' is not declared: write `local %s`", place(), tostring(name), tostring(name))
     end,
   })
 end

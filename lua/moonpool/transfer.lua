@@ -48,7 +48,7 @@ local function make_parents(run, pair)
   if run.target.datasets[parent] then return end
   for _, other in ipairs(run.pairs) do
     if other.target_name == parent then
-      errors.raise { code = "parent", message = ("its parent %s was not received, so there is no place for it"):format(other.name) }
+      errors.fail("parent", "its parent %s was not received, so there is no place for it", other.name)
     end
   end
   run.target.host:run(zfs.create_argv { dataset = parent, parents = true, set = { canmount = "off" } })

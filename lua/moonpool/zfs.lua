@@ -138,7 +138,7 @@ end
 local function check_fields(builder, given, known)
   for field in pairs(given) do
     if not known[field] then
-      errors.raise { code = "invalid", message = ("zfs.%s: unknown field '%s'"):format(builder, tostring(field)) }
+      errors.fail("invalid", "zfs.%s: unknown field '%s'", builder, tostring(field))
     end
   end
 end
@@ -282,7 +282,7 @@ end
 -- @example zfs.destroy_argv("tank/a", { "x", "y" }) --> { "zfs", "destroy", "tank/a@x,y" }
 function zfs.destroy_argv(dataset, names, q)
   if names and #names == 0 then
-    errors.raise { code = "invalid", message = ("zfs.destroy_argv: no snapshots of %s are named"):format(dataset) }
+    errors.fail("invalid", "zfs.destroy_argv: no snapshots of %s are named", dataset)
   end
   local argv = start("destroy_argv", q or {}, "destroy")
   argv[#argv + 1] = names and dataset .. "@" .. table.concat(names, ",") or dataset

@@ -18,7 +18,7 @@ function units.parse_size(text)
   local exponent = unit and EXPONENTS[unit:upper():gsub("I?B$", "")]
   local bytes = exponent and math.tointeger(math.floor(tonumber(number) * 1024.0 ^ exponent))
   if not bytes then
-    errors.raise { code = "usage", message = ("'%s' is not a size: a number, and K, M, G or T"):format(tostring(text)) }
+    errors.fail("usage", "'%s' is not a size: a number, and K, M, G or T", tostring(text))
   end
   return bytes
 end
