@@ -1,5 +1,5 @@
 # The stock policy on real pools, on this machine: selection, snapshot, transfer, resume, holds, thinning, exit status.
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=bash disable=SC2154
 
 setup() {
   pool src 300
@@ -316,11 +316,9 @@ test_two_targets_of_one_source_do_not_disturb_each_other() {
 
 test_another_run_of_the_same_backup_exits_254() {
   tree lock
-  lock=$("$MOONPOOL" lua "$tests/zfs/hold_lock.lua" "lock" "$dst/lock")
-  status=0
-  # shellcheck disable=SC2086
-  "$MOONPOOL" lua "$tests/zfs/hold_lock.lua" lock "$dst/lock" "$MOONPOOL" autobackup lock "$dst/lock" >"$TMP/lock.out" 2>&1 || status=$?
+  refuses moonpool lua "$tests/zfs/hold_lock.lua" "autobackup lock local local $dst/lock" moonpool autobackup lock "$dst/lock"
   assert_eq "$status" 254
+  assert_match "$err" 'another run of this backup is at work'
 }
 
 test_kill_minus_nine_in_the_middle_of_a_transfer_and_a_second_run() {

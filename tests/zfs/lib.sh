@@ -122,6 +122,11 @@ wait_until_idle() {
   done
 }
 
+# cut_receive BASE|'' SNAPSHOT TARGET: leaves a receive that was cut off after 4 MB of the stream
+cut_receive() {
+  zfs send ${1:+-i "$1"} "$2" | head -c 4000000 | refuses zfs receive -s -u "$3"
+}
+
 # processes: how many processes and threads were ever started here, in $processes.
 processes() {
   local - key value rest

@@ -1,0 +1,146 @@
+# shellcheck shell=bash disable=SC2154
+# The stock policy on real pools over SSH: pull and push, processes started, what a lost or wrong other end means.
+# alone
+
+setup() {
+  pool src 300
+  pool dst 300
+  sshd_start
+}
+
+# tree NAME COUNT: $src/NAME with that many datasets in all, selected for the backup NAME
+tree() {
+  local i
+  zfs create "$src/$1"
+  for i in $(seq 2 "$2"); do zfs create "$src/$1/d$i"; done
+  write_file "$src/$1" 64 first
+  zfs set "autobackup:$1=true" "$src/$1"
+}
+
+backup() { # NAME, options
+  local name=$1
+  shift
+  moonpool autobackup --ssh-config "$ssh_config" "$name" "$dst/$name" "$@"
+}
+
+two_generations() { # NAME, options: backs up twice, with something new, and compares
+  local name=$1
+  tree "$name" 3
+  backup "$@" --now 20260101000000
+  write_file "$src/$name/d2" 200 second
+  backup "$@" --now 20260102000000
+  assert_eq "$(snapshots "$dst/$name/$src/$name/d2" | wc -l)" 2
+  for ds in "$name" "$name/d2" "$name/d3"; do
+    same_guids "$src/$ds" "$dst/$name/$src/$ds"
+    known_guids "$src/$ds" "$dst/$name/$src/$ds"
+  done
+  assert_eq "$(holds "$dst/$name/$src/$name/d2@$name-20260102000000")" "zfs_autobackup:$name"
+  assert_match "$(holds "$src/$name/d2@$name-20260102000000")" "^zfs_autobackup:$name:[0-9a-f]+\$"
+}
+
+test_a_pull_gives_two_generations() { two_generations pull --ssh-source far; }
+test_a_push_gives_two_generations() { two_generations push --ssh-target far; }
+test_both_ends_may_be_remote() { two_generations both --ssh-source far --ssh-target far; }
+test_the_ssh_program_can_be_the_transport_of_a_pull() { two_generations prog --ssh-source far --ssh-program ssh; }
+test_the_ssh_program_can_be_the_transport_of_a_push() { two_generations progp --ssh-target far --ssh-program ssh; }
+
+test_the_login_shells_of_the_far_side_may_be_csh_and_fish() {
+  for shell in tcsh fish; do
+    grep -q "^root_$shell:" /etc/passwd || echo "root_$shell:x:0:0::/root:$(command -v $shell)" >>/etc/passwd
+    two_generations "by_$shell" --ssh-source "root_$shell@far"
+  done
+}
+
+test_one_session_a_connection_is_enough() {
+  sshd_start one MaxSessions=1
+  two_generations one --ssh-source one
+}
+
+test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_datasets() {
+  local counts='' count
+  for count in 11 60; do
+    for way in source target; do
+      name=n$count$way
+      tree "$name" "$count"
+      backup "$name" "--ssh-$way" far
+      started backup "$name" "--ssh-$way" far
+      counts="$counts $way-$count:$started"
+      [ "$started" -le 20 ] || fail "$started processes and threads for $count datasets, --ssh-$way"
+    done
+  done
+  echo "processes and threads started: $counts"
+}
+
+test_a_killed_pull_is_resumed_and_its_far_send_ends() {
+  tree killed 1
+  backup killed --ssh-source far --now 20260101000000
+  write_file "$src/killed" 30000 big
+  backup killed --ssh-source far --now 20260102000000 --no-send
+  moonpool autobackup --ssh-config "$ssh_config" --ssh-source far killed "$dst/killed" --no-snapshot --now 20260102000001 &
+  pid=$!
+  wait_for_receive "$dst/killed/$src/killed"
+  kill -9 "$pid"
+  wait "$pid" || :
+  assert_match "$(holds "$src/killed@killed-20260101000000")" zfs_autobackup:killed
+  wait_until_idle "$dst/killed/$src/killed"
+  tries=0
+  while pgrep -f 'zfs send' >/dev/null; do
+    [ $((tries += 1)) -lt 100 ] || fail 'a zfs send goes on'
+    sleep 0.1
+  done
+  out=$(backup killed --ssh-source far --no-snapshot --now 20260102000002 --verbose)
+  assert_match "$out" "Resuming $src/killed"
+  same_guids "$src/killed" "$dst/killed/$src/killed"
+}
+
+test_a_connection_that_is_cut_in_the_middle_fails_in_one_line_and_is_resumed() {
+  tree cut 1
+  backup cut --ssh-target far --now 20260101000000
+  write_file "$src/cut" 30000 big
+  backup cut --ssh-target far --now 20260102000000 --no-send
+  run_in_background() { run backup cut --ssh-target far --no-snapshot --now 20260102000001; echo "$status $err" >"$T/ended"; }
+  run_in_background &
+  wait_for_receive "$dst/cut/$src/cut"
+  pkill -P "$(cat "$TMP/file/sshd-far/pid")"
+  wait $! || :
+  assert_match "$(cat "$T/ended")" '^[1-9]'
+  wait_until_idle "$dst/cut/$src/cut"
+  backup cut --ssh-target far --no-snapshot --now 20260102000002
+  same_guids "$src/cut" "$dst/cut/$src/cut"
+}
+
+# one_line CMD…: must fail with one line on standard error, and 255
+one_line() {
+  refuses "$@"
+  assert_eq "$status" 255
+  assert_eq "$(printf '%s\n' "$err" | wc -l)" 1
+}
+
+test_what_is_wrong_with_the_other_end_is_said_in_one_line_and_nothing_is_changed() {
+  tree wrong 1
+  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  one_line backup wrong --ssh-source no-such-host.invalid
+  assert_contains "$err" no-such-host.invalid
+  printf 'Host closed\n  HostName 127.0.0.1\n  Port 1\n' >>"$ssh_config"
+  one_line backup wrong --ssh-source closed
+  assert_match "$err" 'refused'
+  ssh-keygen -q -t ed25519 -N '' -f "$T/other"
+  sed "s|^Host far|Host wrongkey|; s|IdentityFile .*|IdentityFile $T/other|" "$ssh_config" >"$T/config"
+  one_line moonpool autobackup --ssh-config "$T/config" --ssh-source wrongkey wrong "$dst/wrong"
+  assert_match "$err" 'key'
+  sed "s|UserKnownHostsFile .*|UserKnownHostsFile $T/empty|" "$ssh_config" >"$T/config"
+  one_line moonpool autobackup --ssh-config "$T/config" --ssh-source far wrong "$dst/wrong"
+  assert_match "$err" 'host key'
+  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+}
+
+test_no_zfs_on_the_far_side_is_said_in_one_line() {
+  tree nozfs 1
+  zfs=$(command -v zfs)
+  mount --bind /dev/null "$zfs"
+  run backup nozfs --ssh-source far
+  umount "$zfs"
+  assert_eq "$status" 255
+  assert_eq "$(printf '%s\n' "$err" | wc -l)" 1
+  assert_match "$err" 'far: zfs'
+}
