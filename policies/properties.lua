@@ -7,6 +7,8 @@ local properties = {}
 -- What the options of the stock policy ask for.
 local function from_options(options, pair, given)
   for _, name in ipairs(options.filter_properties or {}) do given.exclude[#given.exclude + 1] = name end
+  for name, value in pairs(options.set_properties or {}) do given.set[name] = value end
+  if options.encrypt and not pair.source.encrypted then given.exclude[#given.exclude + 1] = "encryption" end
   if options.clear_refreservation then given.set.refreservation = "none" end
   -- A volume is never mounted and has no such property.
   if options.clear_mountpoint and pair.source.type ~= "volume" then given.set.canmount = "noauto" end

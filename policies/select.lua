@@ -18,14 +18,15 @@ local MEANING = {
 local WHY_NOT = { child = "only its children", parent = "only its parent", ["false"] = "disabled" }
 
 --- By the backup's property, as the contract says: true, child, parent, false.
--- @param ds the dataset; @return true or false and the reason; nil without the property; nil and a third value "bad value …" for any other value
+-- @param ds the dataset; @param received true: a property that was received selects too (that is how backups of backups start loops)
+-- @return true or false and the reason; nil without the property; nil and a third value, what is wrong, for any other value
 -- @example select.property { name = "tank", value = "true", source = "local" } --> true, "direct selection"
-function select.property(ds)
+function select.property(ds, received)
   if ds.source == "none" then return nil end
-  if ds.source == "received" then return false, "received property" end
+  if ds.source == "received" and not received then return false, "received property" end
   local meaning = MEANING[ds.value]
   if not meaning then return nil, nil, ("has the value '%s'; it can be true, child, parent or false"):format(ds.value) end
-  local inherited = ds.source == "inherited"
+  local inherited = ds.source == "inherited" or ds.from ~= nil
   if inherited and meaning.below then return true, "inherited selection" end
   if not inherited and meaning.here then return true, "direct selection" end
   return false, WHY_NOT[ds.value]

@@ -12,7 +12,8 @@ typedef struct shell shell;
 /*
  * Greets an sh that reads commands from its standard input, and waits for its answer up to `timeout` seconds. On success the
  * carrier is the shell's; on failure it stays the caller's. What it printed before the greeting (a banner of the login shell) is thrown
- * away. MP_EXIT, MP_DISCONNECT, MP_TIMEOUT, MP_CANCELLED: whatever answered, it was no sh.
+ * away. MP_EXIT, MP_DISCONNECT, MP_TIMEOUT, MP_CANCELLED: whatever answered, it was no sh. A carrier that ended with a code of
+ * its own (MP_AUTH, MP_CONNECT, …) passes that on.
  */
 int shell_open(shell **out, proc *carrier, double timeout, const wake *cancel, fault *f);
 
@@ -25,10 +26,34 @@ int shell_start(proc **out, shell *sh, const char *const argv[], shell_done *don
 /* Process id on the far side of the command that is running in the shell, 0 if it is not known (yet). */
 long shell_command_pid(const proc *p);
 
-/* False once the carrier has ended. Does not wait. */
+/* The process group of the sh and everything it runs, 0 if it has none of its own. The sh outlives SIGTERM, its commands don't. */
+long shell_group(const proc *p);
+
+/* False once the carrier has ended, or if something was printed that belongs to no command. Does not wait. */
 bool shell_is_good(shell *sh);
+
+/* The same for a shell that lay idle for long: asks it, and waits up to `timeout` seconds for its answer. */
+bool shell_answers(shell *sh, double timeout, const wake *cancel);
 
 /* Ends the sh and its carrier. NULL is allowed. */
 void shell_close(shell *sh);
+
+/* ---- for others who talk to a far side ----------------------------------------------------------------- */
+
+/* 32 hexadecimal digits that nobody guesses, and a NUL. */
+#define NONCE_SIZE 33
+void shell_nonce(char nonce[NONCE_SIZE]);
+
+/*
+ * If a program that a far sh was told to exec could not be started (status 126 or 127 and the sh's own words, the `n` bytes at
+ * `said`), turns *end into MP_SPAWN with a message, and returns true.
+ */
+bool shell_spawn_failed(proc_end *end, const char *program, const char *said, size_t n);
+
+/*
+ * One turn of a loop of somebody who is no pump: prepare, poll, step. `want` as in proc_ops. `until` is on clock_monotonic(). MP_TIMEOUT,
+ * MP_CANCELLED, MP_SYSTEM.
+ */
+int proc_turn(proc *p, unsigned want, double until, const wake *cancel, fault *f);
 
 #endif

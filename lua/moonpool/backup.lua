@@ -1,5 +1,6 @@
 --- One run of a backup: observe both sides, decide, execute, report. What policies that extend `autobackup` run.
 
+local core = require "moonpool.core"
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
@@ -22,6 +23,22 @@ local STALL_TIMEOUT_SECONDS = 3600
 
 -- ---- observe --------------------------------------------------------------------------------------------
 
+-- Whether the name of a snapshot matches one of the patterns that are never sent.
+local function exclusion(patterns)
+  local compiled = {}
+  for i, pattern in ipairs(patterns or {}) do
+    local re, message = core.regex(pattern)
+    if not re then errors.fail("usage", "--exclude-snapshot-pattern: '%s': %s", pattern, message) end
+    compiled[i] = re
+  end
+  return function(name)
+    for _, re in ipairs(compiled) do
+      if re:match(name) then return true end
+    end
+    return false
+  end
+end
+
 local function start(self, options, env, hosts)
   local spelled = names.new(options.snapshot_format, options.backup_name, options.utc)
   local run = {
@@ -38,6 +55,7 @@ local function start(self, options, env, hosts)
     pairs = {},
     failures = {},
     bytes = 0,
+    excluded = exclusion(options.exclude_snapshot_pattern),
   }
   run.ctx = { now = run.now, utc = spelled.utc, names = spelled, options = options }
   return run
@@ -123,12 +141,12 @@ local function written_since_ours(run)
   return written
 end
 
--- Leaves out what nobody but a replication writes: nothing written since the newest snapshot of any name.
-local function ignore_replicated(run)
+-- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.
+local function ignore_unchanged(run, bytes, reason)
   local rest = {}
   for _, pair in ipairs(run.pairs) do
-    if pair.source.written == 0 and #pair.source:snapshots() > 0 then
-      log.info("Ignoring: %s (already replicated)", pair.name)
+    if pair.source.written < bytes and #pair.source:snapshots() > 0 then
+      log.info("Ignoring: %s (%s)", pair.name, reason)
     else
       rest[#rest + 1] = pair
     end
@@ -164,6 +182,7 @@ end
 local function execute(run)
   make_snapshots(run)
   replicate(run)
+  if run.options.no_thinning then return end
   thin.side(run, run.source)
   if run.target then thin.side(run, run.target) end
 end
@@ -177,7 +196,8 @@ local function observe(run)
   observe_source(run, list)
   for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
   if run.target then observe_target(run) end
-  if run.options.ignore_replicated then ignore_replicated(run) end
+  if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
+  if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end
   return true
 end
 
@@ -197,7 +217,7 @@ local function locked_run(self, options, env)
     if not observe(run) then
       log.info("Everything is excluded: nothing to do")
     elseif #run.pairs == 0 then
-      log.info("Everything is replicated already: nothing to do")
+      log.info("Nothing is left that has changed: nothing to do")
     else
       execute(run)
     end

@@ -131,6 +131,7 @@ function dataset.candidates(side, property)
   for _, row in ipairs(zfs.parse_get(result.out)) do
     local source, from = parse_source(row.source)
     if source == "received" then received[row.name] = true end
+    -- Inherited from a dataset that received it: received just the same.
     if from and received[from] then source = "received" end
     list[#list + 1] = { name = row.name, value = row.value, source = source, from = from }
   end
@@ -163,13 +164,26 @@ function dataset.load(side, list)
   for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do list_datasets(side, { datasets = batch, depth = 0 }) end
 end
 
+local function is_missing(err)
+  return errors.is(err, "exit") and (err.stderr or ""):find("dataset does not exist", 1, true) ~= nil
+end
+
 --- Sees a dataset and everything below it, without snapshots. A dataset that does not exist leaves the side empty.
 -- @param side a side; @param root a dataset's name; @return true if it exists; @raise what else the command met
 function dataset.load_tree(side, root)
   local ok, err = pcall(list_datasets, side, { datasets = { root }, recursive = true })
   if ok then return true end
-  if errors.is(err, "exit") and (err.stderr or ""):find("dataset does not exist", 1, true) then return false end
+  if is_missing(err) then return false end
   errors.raise(err)
+end
+
+--- Sees one dataset anew, with its snapshots. @param side a side; @param name the dataset's; @return dataset, or nil if it is not there; @raise
+function dataset.reload(side, name)
+  side.datasets[name] = nil
+  local ok, err = pcall(list_datasets, side, { datasets = { name }, depth = 0 })
+  if not ok and not is_missing(err) then errors.raise(err) end
+  if ok then dataset.load_snapshots(side, { name }) end
+  return side.datasets[name]
 end
 
 --- Notes a dataset that the run made. @param side a side; @param name the dataset's; @return the dataset

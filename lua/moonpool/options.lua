@@ -2,7 +2,8 @@
 --
 -- A declaration is { name = "keep-source", type =, help =, default =, short = "k", metavar =, group =, implies = { "verbose" } } or, for an argument
 -- without dashes, { name =, positional = true, optional = true, help = }. Values are found under the name with underscores. Types: string
--- (default), flag, integer, size ("16M"), list (repeated, or with commas), time (epoch, or YYYYMMDDHHMMSS).
+-- (default), flag, integer, size ("16M"), duration ("3d"), list (repeated, or with commas), strings (repeated), settings (a list of NAME=VALUE),
+-- choice (one of `choices`), time (epoch, or YYYYMMDDHHMMSS).
 
 local argparse = require "argparse"
 local errors = require "moonpool.error"
@@ -65,12 +66,50 @@ local function to_size(d, value)
   return result
 end
 
-local CONVERT = { string = to_string, flag = to_flag, integer = to_integer, size = to_size, list = to_list, time = to_time }
+local function to_strings(d, value)
+  local list = type(value) == "table" and value or { value }
+  for _, text in ipairs(list) do to_string(d, text) end
+  return list
+end
+
+local function to_settings(d, value)
+  if type(value) == "table" and #value == 0 then return value end
+  local set = {}
+  for _, word in ipairs(to_list(d, value)) do
+    local name, text = word:match "^([^=]+)=(.*)$"
+    if not name then usage("%s: '%s' is not NAME=VALUE", spelled(d), word) end
+    set[name] = text
+  end
+  return set
+end
+
+local function to_choice(d, value)
+  for _, choice in ipairs(d.choices) do
+    if value == choice then return value end
+  end
+  usage("%s: '%s' is none of %s%s", spelled(d), tostring(value), table.concat(d.choices, ", "), suggest.text(value, d.choices))
+end
+
+local DURATIONS = { s = 1, min = 60, h = 3600, d = 86400, w = 7 * 86400, m = 30 * 86400, y = 365 * 86400 }
+
+local function to_duration(d, value)
+  local count, unit = tostring(value):match "^(%d+)(%a*)$"
+  local seconds = count and DURATIONS[unit == "" and "d" or unit]
+  if not seconds then usage("%s: '%s' is not a duration: a number and s, min, h, d, w, m or y", spelled(d), tostring(value)) end
+  return math.tointeger(tonumber(count)) * seconds
+end
+
+local CONVERT = {
+  string = to_string, flag = to_flag, integer = to_integer, size = to_size, duration = to_duration, list = to_list,
+  strings = to_strings, settings = to_settings, choice = to_choice, time = to_time,
+}
 
 local DECLARATION_FIELDS = {
   name = true, type = true, help = true, default = true, short = true, metavar = true, group = true, implies = true, positional = true,
-  optional = true,
+  optional = true, choices = true,
 }
+
+local IS_REPEATED = { list = true, strings = true, settings = true }
 
 --- Checks a declaration. @param d the declaration; @param where "file:line: policy 'x'", for messages; @return it; @raise policy
 function options.declaration(d, where)
@@ -170,7 +209,7 @@ local function collected(declarations, found)
     elseif d.type == "flag" then
       if value and value > 0 then values[key] = true end
     elseif value and #value > 0 then
-      values[key] = d.type == "list" and value or value[#value]
+      values[key] = IS_REPEATED[d.type] and value or value[#value]
     end
   end
   return values

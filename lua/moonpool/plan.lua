@@ -60,7 +60,7 @@ function plan.snapshots(run, written)
   local pools, by_pool, unchanged = {}, {}, {}
   for _, pair in ipairs(run.pairs) do
     local own = newest_own(pair.source:snapshots())
-    local changed = (written[pair.name] or pair.source.written) > 0
+    local changed = (written[pair.name] or pair.source.written) >= run.options.min_change
     if own and not changed and not run.options.allow_empty then
       unchanged[#unchanged + 1] = pair.name
     else
@@ -127,37 +127,48 @@ local function divergence(pair, base, newer)
   end
 end
 
--- True if a diverged dataset is to be left out; raises if it is a failure.
-local function diverged(run, pair, base)
+-- What the hook `on_diverged` may answer, and whether a common snapshot is needed for it.
+local ACTIONS = { fail = false, skip = false, rollback = true, destroy = true, rename = false, full = false, force = false }
+
+-- What is to be done about a target that can't go on from the base: { action, base, newer }, or nil if it can.
+local function divergence_of(run, pair, base)
   local newer = {}
   for _, s in ipairs(pair.target:snapshots()) do
     if not base or s.createtxg > base.to.createtxg then newer[#newer + 1] = s end
   end
   local fault = divergence(pair, base, newer)
-  if not fault then return false end
+  if not fault then return nil end
   local state = { base = base, newer = newer, target = pair.target_name }
-  local answer = policy.call(run.policy, "on_diverged", pair.source, state, run.ctx) or "fail"
-  if answer == "skip" then return true end
-  if answer == "fail" then errors.raise(fault) end
-  errors.fail("policy", "hook 'on_diverged' returned '%s' for %s; it can be 'fail' or 'skip'", tostring(answer), pair.name)
+  local action = policy.call(run.policy, "on_diverged", pair.source, state, run.ctx) or "fail"
+  if ACTIONS[action] == nil then
+    errors.fail("policy", "hook 'on_diverged' returned '%s' for %s; it can be fail, skip, rollback, destroy, rename, full or force",
+      tostring(action), pair.name)
+  end
+  if action == "fail" or (ACTIONS[action] and not base) then errors.raise(fault) end
+  state.action = action
+  return state
 end
 
--- Own snapshots after the base, without those that the target's retention would destroy at once. The newest always goes.
-local function wanted_snapshots(run, pair, base)
+-- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest
+-- always goes.
+local function wanted_snapshots(run, pair, base, anew)
   local source, wanted = pair.source:snapshots(), {}
   for _, s in ipairs(source) do
-    if s.own and (not base or s.createtxg > base.from.createtxg) then wanted[#wanted + 1] = s end
+    local is_after = not base or s.createtxg > base.from.createtxg
+    if is_after and (s.own or run.options.other_snapshots) and not run.excluded(s.name) then wanted[#wanted + 1] = s end
   end
   if #wanted < 2 then return source, wanted end
   local there = {}
-  for _, s in ipairs(pair.target and pair.target:snapshots() or {}) do
+  for _, s in ipairs(pair.target and not anew and pair.target:snapshots() or {}) do
     if s.own then there[#there + 1] = s end
   end
-  table.move(wanted, 1, #wanted, #there + 1, there)
+  for _, s in ipairs(wanted) do
+    if s.own then there[#there + 1] = s end
+  end
   local kept = plan.keep(run, "target", pair, there)
   local result = {}
   for i, s in ipairs(wanted) do
-    if kept[s] or i == #wanted then result[#result + 1] = s end
+    if kept[s] or not s.own or i == #wanted then result[#result + 1] = s end
   end
   return source, result
 end
@@ -187,14 +198,18 @@ end
 
 --- What to send of one dataset.
 -- @param run the run; @param pair the pair
--- @return { base, steps = array of { from, to, all, snapshots }, skip = reason or nil }; steps is empty if there is nothing new
+-- @return { base, steps = array of { from, to, all, snapshots }, skip = reason or nil, mend = what is first to be done to the target, or nil,
+--   force = true to receive with -F }; steps is empty if there is nothing new
 -- @raise diverged: no base although the target exists, or the target went on by itself; or what a hook raised
 function plan.transfer(run, pair)
   local common = plan.common(pair)
   local base = common[1] and policy.call(run.policy, "base", pair.source, common, run.ctx) or common[1]
-  if pair.target and diverged(run, pair, base) then return { base = base, steps = {}, skip = "the target has newer snapshots" } end
-  local source, wanted = wanted_snapshots(run, pair, base)
-  return { base = base, steps = steps_of(source, base, wanted) }
+  local mend = pair.target and divergence_of(run, pair, base)
+  if mend and mend.action == "skip" then return { base = base, steps = {}, skip = "the target has newer snapshots" } end
+  local anew = mend and (mend.action == "rename" or mend.action == "full")
+  if anew then base = nil end
+  local source, wanted = wanted_snapshots(run, pair, base, anew)
+  return { base = base, steps = steps_of(source, base, wanted), mend = mend, force = mend and mend.action == "force" }
 end
 
 --- Whether a receive that was cut off may be continued with its token.
@@ -283,6 +298,10 @@ function plan.thin(run, side, pair)
     why[s] = reasons[s] or protection(s, facts)
     if not why[s] then destroy[#destroy + 1] = s end
   end
+  local share = run.options.max_destroy
+  if share and #destroy * 100 > share * #own then
+    errors.fail("policy", "%d of %d snapshots of %s would be destroyed, more than --max-destroy %d allows", #destroy, #own, ds.name, share)
+  end
   return { destroy = destroy, reasons = why, own = own }
 end
 
@@ -298,7 +317,7 @@ function plan.settle(run, pair)
   if common.to.userrefs == 0 then due.hold.target = common.to end
   local function older(ds, limit, list)
     for _, s in ipairs(ds:snapshots()) do
-      if s.own and s.userrefs > 0 and s.createtxg < limit then list[#list + 1] = s end
+      if s.userrefs > 0 and s.createtxg < limit then list[#list + 1] = s end
     end
   end
   older(pair.source, common.from.createtxg, due.old.source)
@@ -314,10 +333,7 @@ end
 --- The bookmark that stands for a snapshot as a base of this target. @param run the run; @param name the snapshot's, after the `@`; @return text
 function plan.bookmark_name(run, name) return name .. ":" .. run.id end
 
---- Whether a bookmark is one of this backup and this target. @param run the run; @param name after the `#`; @return boolean
-function plan.is_our_bookmark(run, name)
-  local stem = name:match("^(.*):" .. run.id .. "$")
-  return stem ~= nil and run.names:time(stem) ~= nil
-end
+--- Whether a bookmark is one of this target. @param run the run; @param name after the `#`; @return boolean
+function plan.is_our_bookmark(run, name) return name:find(":" .. run.id, 1, true) == #name - #run.id end
 
 return plan

@@ -256,6 +256,32 @@ end
 
 Group.__close = Group.close
 
+-- ---- events ---------------------------------------------------------------------------------------------
+
+local Event = {}
+Event.__index = Event
+
+--- Something that happens once. @return event with `set()` and `wait()`
+function sched.event() return setmetatable({ waiters = {} }, Event) end
+
+--- Says that it has happened.
+function Event:set()
+  self.is_set = true
+  for _, task in ipairs(self.waiters) do make_ready(task) end
+end
+
+--- Waits, in a task, until it has happened. @raise cancelled
+function Event:wait()
+  local me = current()
+  while not self.is_set do
+    raise_if_due(me)
+    table.insert(self.waiters, me)
+    me.awaiting = true
+    coroutine.yield()
+    me.awaiting = nil
+  end
+end
+
 --- Calls a function for every item of a list, several at the same time. All are called, also after one has failed.
 -- @param list array; @param limit how many at the same time; @param fn function(item, index)
 -- @raise the first error, once all have ended; cancelled: all have been cancelled

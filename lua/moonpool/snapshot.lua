@@ -2,6 +2,7 @@
 
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
+local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local policy = require "moonpool.policy"
 local sched = require "moonpool.sched"
@@ -44,6 +45,24 @@ local function note_made(run, name, made)
   end
 end
 
+-- Commands of the user around the snapshots, on the source.
+local function run_commands(run, list)
+  for _, command in ipairs(list or {}) do
+    log.info("Running on %s: %s", run.source.host.name, command)
+    run.source.host:run { "sh", "-c", command }
+  end
+end
+
+-- Runs the commands that come afterwards at the end of a scope, whatever happens in it. Each of them runs, also if another one failed.
+local function afterwards(run)
+  return setmetatable({}, { __close = function()
+    for _, command in ipairs(run.options.post_snapshot_cmd or {}) do
+      local ok, err = failure.try(run_commands, run, { command })
+      if not ok then failure.note(run, "--post-snapshot-cmd", err) end
+    end
+  end })
+end
+
 --- Makes the snapshots of a plan.
 -- @param run the run; @param planned from `plan.snapshots`
 -- @raise a pool on which it was not possible
@@ -51,6 +70,8 @@ function snapshot.make(run, planned)
   for _, name in ipairs(planned.unchanged) do log.info("Unchanged: %s", name) end
   if #planned.pools == 0 then return end
   local name = free_name(run)
+  local _ <close> = afterwards(run)
+  run_commands(run, run.options.pre_snapshot_cmd)
   log.info("Creating source snapshot %s on %s", name, run.source.host.name)
   local by_name, made = {}, {}
   for _, pair in ipairs(run.pairs) do by_name[pair.name] = pair end
@@ -60,7 +81,7 @@ function snapshot.make(run, planned)
       full[i] = ds .. "@" .. name
       made[#made + 1] = by_name[ds]
     end
-    run.source.host:run(zfs.snapshot_argv(full))
+    run.source.host:run(zfs.snapshot_argv(full, run.options.set_snapshot_properties))
   end
   note_made(run, name, made)
 end

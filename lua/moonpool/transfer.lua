@@ -7,9 +7,13 @@ local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
+local mend = require "moonpool.mend"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
+local resume = require "moonpool.resume"
+local sched = require "moonpool.sched"
 local settle = require "moonpool.settle"
+local stream = require "moonpool.stream"
 local zfs = require "moonpool.zfs"
 
 local transfer = {}
@@ -17,30 +21,8 @@ local transfer = {}
 -- Transfers that ended are settled together, but none waits longer than this.
 local SETTLE_AFTER_SECONDS = 30
 
--- ---- how to send and receive ----------------------------------------------------------------------------
-
--- Which flags both ends understand; encrypted datasets go raw, and nothing is embedded into encryption.
-local function send_options(run, pair)
-  local function source_has(feature) return dataset.has_feature(run.source, pair.name, feature) end
-  local function target_has(feature) return dataset.has_feature(run.target, pair.target_name, feature) end
-  local function both(feature) return source_has(feature) and target_has(feature) end
-  local raw = pair.source.encrypted
-  local place = dataset.nearest(run.target, pair.target_name)
-  local options = {
-    props = true,
-    raw = raw,
-    large_blocks = both "large_blocks",
-    compressed = both "lz4_compress" and (target_has "zstd_compress" or not source_has "zstd_compress"),
-    embed = not raw and both "embedded_data" and not (place and place.encrypted),
-  }
-  for key, value in pairs(policy.call(run.policy, "send_options", pair.source, run.ctx) or {}) do options[key] = value end
-  return options
-end
-
-local function resumable(run, pair)
-  return not run.options.no_resume and dataset.has_feature(run.source, pair.name, "extensible_dataset")
-    and dataset.has_feature(run.target, pair.target_name, "extensible_dataset")
-end
+-- Between one attempt and the next, doubled each time.
+local FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2, 60
 
 -- Makes the datasets above a target that are missing, so that a received one has its place; never mounted.
 local function make_parents(run, pair)
@@ -55,66 +37,6 @@ local function make_parents(run, pair)
   dataset.note_created(run.target, parent)
 end
 
--- One `zfs send | zfs receive`; returns when both have ended well.
-local function stream(run, pair, send, label)
-  local given = run.receive_properties(pair)
-  local receive = zfs.receive_argv { target = pair.target_name, unmounted = true, resumable = resumable(run, pair), set = given.set, exclude = given.exclude }
-  log.info("%s", label)
-  local result = run.source.host:pipe({ { host = run.source.host, argv = send }, { host = run.target.host, argv = receive } },
-    { buffer = run.options.buffer, stall_timeout = run.stall_timeout })
-  if result.dry then return end
-  run.bytes = run.bytes + result.bytes
-  log.info("received %s stream in %s (%s/sec)", zfs.format_bytes(result.bytes), zfs.format_seconds(result.seconds),
-    zfs.format_bytes(result.bytes / math.max(result.seconds, 0.001)))
-end
-
--- ---- resuming -------------------------------------------------------------------------------------------
-
--- Drops a partial receive that can't be continued. A partial first receive takes its dataset along.
-local function drop_token(run, pair, reason)
-  log.info("Dropping the partial receive of %s: %s", pair.target_name, reason)
-  run.target.host:run(zfs.receive_argv { target = pair.target_name, abort = true })
-  pair.target.token = nil
-  if #pair.target:snapshots() == 0 then
-    run.target.datasets[pair.target_name] = nil
-    pair.target = nil
-  end
-end
-
-local function look_at_target_again(run, pair)
-  pair.target.token = nil
-  if run.target.host.dry then return end
-  run.target.datasets[pair.target_name] = nil
-  dataset.load(run.target, { pair.target_name })
-  dataset.load_snapshots(run.target, { pair.target_name })
-  pair.target = run.target.datasets[pair.target_name]
-end
-
--- Errors after which a token is still good: what was lost is the connection, or the time.
-local CAN_GO_ON = { "disconnect", "connect", "cancelled", "stalled", "timeout" }
-
-local function can_go_on(err)
-  for _, code in ipairs(CAN_GO_ON) do
-    if errors.is(err, code) then return true end
-  end
-end
-
--- Continues a receive that was cut off, or drops it: the same token never fails twice.
-local function resume(run, pair, raw)
-  local token = pair.target.token
-  if run.options.no_resume then return drop_token(run, pair, "--no-resume was given") end
-  local look = run.source.host:run(zfs.send_argv { token = token, dry = true, verbose = true }, { check = false })
-  local fits, reason = plan.check_token(pair, look.status == 0 and zfs.parse_token(look.out .. look.err) or nil, raw)
-  if not fits then return drop_token(run, pair, reason) end
-  local ok, err = failure.try(stream, run, pair, zfs.send_argv { token = token }, "Resuming " .. pair.name)
-  if ok then return look_at_target_again(run, pair) end
-  if can_go_on(err) then errors.raise(err) end
-  log.warn("%s: resuming failed, starting again: %s", pair.name, tostring(err))
-  drop_token(run, pair, "it failed")
-end
-
--- ---- one dataset ----------------------------------------------------------------------------------------
-
 -- The hold that keeps what is about to become the common base, whatever happens to the transfer.
 local function hold(run, pair, last)
   if run.options.no_holds or pair.held == last.name then return end
@@ -125,7 +47,7 @@ end
 -- And a bookmark, from which an incremental can start even when the snapshot is gone. A pool that can't have one does without.
 local function bookmark(run, pair, last)
   local name = plan.bookmark_name(run, last.name)
-  if not dataset.has_feature(run.source, pair.name, "bookmarks") then return end
+  if run.options.no_bookmarks or not dataset.has_feature(run.source, pair.name, "bookmarks") then return end
   for _, b in ipairs(pair.source:bookmarks()) do
     if b.name == name then return end
   end
@@ -149,21 +71,28 @@ local function label_of(step)
   return ("Transferring %s incremental backup between snapshots %s...%s"):format(step.to.dataset, step.from.name, step.to.name)
 end
 
+-- The newest snapshot of the target, for what was changed there since.
+local function roll_back(run, pair)
+  local snapshots = pair.target and pair.target:snapshots() or {}
+  if #snapshots == 0 then return end
+  run.target.host:run { "zfs", "rollback", pair.target_name .. "@" .. snapshots[#snapshots].name }
+end
+
+local function send_step(run, pair, step, options, force)
+  local send = { to = pair.name .. "@" .. step.to.name, incremental_all = step.all }
+  if step.from then send.from = pair.name .. step.from.kind .. step.from.name end
+  for key, value in pairs(options) do send[key] = value end
+  local ok, err = failure.try(stream.run, run, pair, zfs.send_argv(send), label_of(step), force)
+  if ok then return end
+  if not run.options.ignore_transfer_errors or resume.can_go_on(err) then errors.raise(err) end
+  -- Whether it arrived in spite of the complaint is seen when the GUID is looked for.
+  log.warn("%s: %s", pair.name, tostring(err))
+end
+
 local function send_steps(run, pair, planned, options)
-  if run.options.rollback and pair.target then
-    local snapshots = pair.target:snapshots()
-    run.target.host:run { "zfs", "rollback", pair.target_name .. "@" .. snapshots[#snapshots].name }
-  end
-  for _, step in ipairs(planned.steps) do
-    local send = { to = pair.name .. "@" .. step.to.name, incremental_all = step.all }
-    if step.from then send.from = pair.name .. step.from.kind .. step.from.name end
-    for key, value in pairs(options) do send[key] = value end
-    local ok, err = failure.try(stream, run, pair, zfs.send_argv(send), label_of(step))
-    if not ok then
-      if not run.options.ignore_transfer_errors or can_go_on(err) then errors.raise(err) end
-      -- Whether it arrived in spite of the complaint is seen when the GUID is looked for.
-      log.warn("%s: %s", pair.name, tostring(err))
-    end
+  if run.options.rollback then roll_back(run, pair) end
+  for i, step in ipairs(planned.steps) do
+    send_step(run, pair, step, options, planned.force and i == 1)
     note_received(run, pair, step.snapshots)
   end
 end
@@ -179,17 +108,33 @@ local function planned_for(run, pair)
 end
 
 local function bring_up_to_date(run, pair)
-  local options = send_options(run, pair)
-  if pair.target and pair.target.token then resume(run, pair, options.raw) end
+  local options = stream.options(run, pair)
+  if pair.target and pair.target.token then resume.pair(run, pair, options.raw) end
   local planned = planned_for(run, pair)
   if not planned then return end
   policy.call(run.policy, "before_dataset", pair.source, run.ctx)
+  mend.before(run, pair, planned)
   make_parents(run, pair)
   local last = planned.steps[#planned.steps].to
   hold(run, pair, last)
   bookmark(run, pair, last)
   send_steps(run, pair, planned, options)
   pair.sent = last
+  mend.after(run, pair, planned)
+end
+
+-- The same, again and again as long as it is the network that cuts it off.
+local function bring_up_to_date_at_last(run, pair)
+  local wait = FIRST_WAIT_SECONDS
+  for attempt = 0, run.options.retries do
+    local ok, err = failure.try(bring_up_to_date, run, pair)
+    if ok then return end
+    if attempt == run.options.retries or not resume.can_go_on(err) then errors.raise(err) end
+    log.warn("%s: %s: trying again in %d s", pair.name, tostring(err), wait)
+    sched.sleep(wait)
+    wait = math.min(wait * 2, LONGEST_WAIT_SECONDS)
+    resume.look_again(run, pair)
+  end
 end
 
 -- One command holds what all datasets will send. Those that must first be resumed are held one by one, when their turn comes.
@@ -215,21 +160,41 @@ local function hold_all(run)
   end
 end
 
---- Transfers every pair of a run, parents first. A failing dataset is noted, and the rest goes on.
+-- The pair that is received above another one, if there is one.
+local function pair_above(by_target, pair)
+  local name = zfs.parent(pair.target_name)
+  while name do
+    if by_target[name] then return by_target[name] end
+    name = zfs.parent(name)
+  end
+end
+
+--- Transfers every pair of a run, several at the same time if they were asked for, parents before their children. A failing dataset is noted, and the
+-- rest goes on.
 -- @param run the run
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
   hold_all(run)
-  local waiting, since = {}, run.clock()
+  local waiting, since, by_target = {}, run.clock(), {}
   for _, pair in ipairs(run.pairs) do
-    if failure.guard(run, pair, bring_up_to_date, run, pair) then waiting[#waiting + 1] = pair end
-    policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)
-    if run.clock() - since > SETTLE_AFTER_SECONDS then
-      settle.pairs(run, waiting)
-      waiting, since = {}, run.clock()
-    end
+    by_target[pair.target_name] = pair
+    pair.finished = sched.event()
   end
-  settle.pairs(run, waiting)
+  local function settle_waiting()
+    local list = waiting
+    waiting, since = {}, run.clock()
+    settle.pairs(run, list)
+  end
+  sched.each(run.pairs, run.options.jobs, function(pair)
+    local above = pair_above(by_target, pair)
+    if above then above.finished:wait() end
+    local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
+    pair.finished:set()
+    policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)
+    if ok then waiting[#waiting + 1] = pair end
+    if run.clock() - since > SETTLE_AFTER_SECONDS then settle_waiting() end
+  end)
+  settle_waiting()
 end
 
 return transfer
