@@ -71,6 +71,8 @@ local GROUPS = {
     value("rate", "SIZE", "size", "Send at most so many bytes per second."),
     flag("zfs-compressed", "Accepted: blocks are sent as they are compressed on the disk wherever both ends can."),
     flag("no-zfs-compressed", "Send blocks uncompressed."),
+    value("clones", "WHAT", "choice", "simple: a clone whose origin is on the target is sent as one; never: in full.",
+      { default = "simple", choices = { "simple", "never" } }),
     flag("decrypt", "Send encrypted datasets in plain; their keys must be loaded."),
     flag("encrypt", "Let datasets that are not encrypted be encrypted by the target's parent."),
     flag("no-guid-check", "Accepted: GUIDs come with the listing and are always compared."),
@@ -92,6 +94,8 @@ local GROUPS = {
     flag("test", "Change nothing: show, with every command, what would be done.", { short = "n", implies = { "verbose" } }),
     flag("verbose", "Say what is done.", { short = "v" }),
     flag("debug", "Show each command as it can be typed, with its host, time and exit status.", { short = "d", implies = { "verbose" } }),
+    value("json", "FILE", "string", "Write the report of the run to this file."),
+    value("metrics", "FILE", "string", "Write OpenMetrics to this file, for node_exporter's textfile collector."),
     value("now", "TIME", "time", "Pretend the clock: epoch or YYYYMMDDHHMMSS."),
   }),
 }

@@ -1,9 +1,9 @@
 /*
  * shell.c - commands through an sh that stays open.
  *
- * A command is one line: it is run in the background, so that its process id is known, and waited for by a function that
- * marks the ends. A mark is a line that begins with the shell's nonce, and the newline before it is part of it, so that
- * output is exact whether or not it ends in a newline:
+ * A command is one line: it is run in the background, so that its process id is known, and waited for by a function
+ * that marks the ends. A mark is a line that begins with the shell's nonce, and the newline before it is part of it, so
+ * that output is exact whether or not it ends in a newline:
  *
  *     standard error    …⏎NONCE pid 4711⏎…⏎NONCE end⏎
  *     standard output   …⏎NONCE end 0⏎
@@ -15,18 +15,15 @@
  * start it, these are the sh's words, and the end's message says it better.
  */
 #include "shell.h"
+#include "sshfar.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define CHUNK ((size_t)32 * 1024)
-#define HOLD ((size_t)512) /* bytes of a command's standard error that are held back */
 #define MARK_MAX ((size_t)96)
 
 /* One of the two streams that the carrier brings. */
@@ -68,44 +65,6 @@ static const char prologue[] =
     "mp_run() { printf '\\n%%s pid %%d\\n' $mp_n $1 >&2; mp_t=1\n"
     "while [ -n \"$mp_t\" ]; do mp_t=; wait $1 2>/dev/null; mp_s=$?; done\n"
     "printf '\\n%%s end %%d\\n' $mp_n $mp_s; printf '\\n%%s end\\n' $mp_n >&2; }\n";
-
-void shell_nonce(char nonce[NONCE_SIZE])
-{
-    unsigned char bytes[16] = {0};
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, bytes, sizeof bytes) : -1;
-
-    if (fd >= 0)
-        (void)close(fd);
-    if (n != (ssize_t)sizeof bytes) { /* not secret then, but still not found in anybody's output by accident */
-        double now[2] = {clock_wall(), clock_monotonic()};
-        long pid = (long)getpid();
-        memcpy(bytes, now, sizeof now);
-        for (size_t i = 0; i < sizeof pid; i++)
-            bytes[i] ^= (unsigned char)(pid >> (8 * i));
-    }
-    for (size_t i = 0; i < sizeof bytes; i++)
-        (void)snprintf(nonce + 2 * i, 3, "%02x", bytes[i]);
-}
-
-int proc_turn(proc *p, unsigned want, double until, const wake *cancel, fault *f)
-{
-    struct pollfd fds[1 + PROC_MAX_FDS] = {{.fd = cancel != NULL ? cancel->fds[0] : -1, .events = POLLIN}};
-    double left = until - clock_monotonic();
-    int timeout = left > 0 ? (int)(left * 1000) + 1 : 0;
-    int n = p->ops->prepare(p, want, fds + 1, &timeout);
-
-    if (poll(fds, (nfds_t)n + 1, timeout) < 0) {
-        if (errno != EINTR)
-            return fault_errno(f, "poll");
-        for (int i = 0; i <= n; i++)
-            fds[i].revents = 0;
-    }
-    p->ops->step(p, fds + 1, n);
-    if (fds[0].revents != 0)
-        return fault_set(f, MP_CANCELLED, "cancelled");
-    return left <= 0 ? fault_set(f, MP_TIMEOUT, "no answer in time") : MP_OK;
-}
 
 /* ---- marks --------------------------------------------------------------------------------------------- */
 
@@ -226,18 +185,13 @@ static void begin(shell *sh)
 static int no_answer(shell *sh, const char *said, fault *f)
 {
     proc_end end = {.code = MP_DISCONNECT, .status = -1};
-    size_t n;
 
-    if (!sh->carrier->ops->ended(sh->carrier, &end))
-        return fault_set(f, MP_DISCONNECT, "the connection was closed before a shell answered");
-    if (end.code != MP_OK && end.code != MP_EXIT && end.code != MP_SIGNAL)
-        return fault_set(f, end.code, "%s", end.message[0] != '\0' ? end.message : mp_code_name(end.code));
-    for (n = strlen(said); n > 0 && strchr("\r\n", said[n - 1]) != NULL;)
-        n--;
-    while (n > 0 && said[n - 1] != '\n')
-        n--;
-    said += n;
-    return fault_set(f, MP_EXIT, "no shell there (exit %d): %.*s", end.status, (int)strcspn(said, "\r\n"), said);
+    (void)sh->carrier->ops->ended(sh->carrier, &end);
+    if (end.code == MP_OK || end.code == MP_EXIT || end.code == MP_SIGNAL) {
+        (void)snprintf(end.message, sizeof end.message, "no shell there (exit %d)", end.status);
+        end.code = MP_EXIT;
+    }
+    return far_lost(f, &end, said);
 }
 
 /* Sends the text and waits until both streams have come to their mark; whatever came before is thrown away. */
@@ -256,11 +210,11 @@ static int converse(shell *sh, double timeout, const wake *cancel, fault *f)
         while (fill(sh, PROC_OUT))
             drop_ready(out, out->ready);
         while (fill(sh, PROC_ERR))
-            if (err->ready > HOLD)
-                drop_ready(err, err->ready - HOLD);
+            if (err->ready > FAR_HOLD)
+                drop_ready(err, err->ready - FAR_HOLD);
         if (out->end && err->end)
             break;
-        if (out->eof && err->eof && (sh->carrier->ops->ended(sh->carrier, &end) || want == 0))
+        if (out->eof && err->eof && sh->carrier->ops->ended(sh->carrier, &end))
             return no_answer(sh, err->b.data != NULL ? err->b.data : "", f);
         rc = proc_turn(sh->carrier, want, until, cancel, f);
     }
@@ -287,7 +241,7 @@ int shell_open(shell **out, proc *carrier, double timeout, const wake *cancel, f
     if (sh == NULL)
         return fault_set(f, MP_SYSTEM, "out of memory");
     sh->carrier = carrier;
-    shell_nonce(sh->nonce);
+    far_nonce(sh->nonce);
     rc = buf_fmt(&sh->unsent, prologue, sh->nonce);
     if (rc == MP_OK)
         rc = buf_str(&sh->unsent, "mp_hello\n");
@@ -342,7 +296,7 @@ static bool holds(const command *c)
 {
     const shell *sh = c->sh;
     const lane *out = &sh->lanes[PROC_OUT], *err = &sh->lanes[PROC_ERR];
-    return err->seen <= HOLD && c->killed == 0 && !(lane_over(out) && lane_over(err));
+    return err->seen <= FAR_HOLD && c->killed == 0 && !(lane_over(out) && lane_over(err));
 }
 
 static int command_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS], int *timeout_ms)
@@ -383,10 +337,11 @@ static bool start_failed(command *c, proc_end *end)
 {
     lane *err = &c->sh->lanes[PROC_ERR];
 
-    if (!command_over(c->sh) || c->sh->status < 126 || c->sh->status > 127 || err->seen > HOLD || err->b.data == NULL)
+    if (!command_over(c->sh) || c->sh->status < 126 || c->sh->status > 127 || err->seen > FAR_HOLD ||
+        err->b.data == NULL)
         return false;
     end->status = c->sh->status;
-    return shell_spawn_failed(end, c->program, err->b.data, err->ready);
+    return far_spawn_failed(end, c->program, err->b.data, err->ready);
 }
 
 static ssize_t command_read(proc *p, int stream, void *bytes, size_t size)
@@ -432,4 +387,110 @@ static void command_close_out(proc *p)
 {
     ((command *)p)->discards = true;
     drop_ready(&((command *)p)->sh->lanes[PROC_OUT], ((command *)p)->sh->lanes[PROC_OUT].ready);
+}
+
+/* The carrier has ended under the command. */
+static void disconnected(const command *c, proc_end *end)
+{
+    fault f = {0};
+    proc_end carrier = *end;
+
+    *end = (proc_end){.code = MP_DISCONNECT, .status = -1};
+    if (c->killed == SIGKILL) {
+        (void)far_status(end, 128 + SIGKILL);
+    } else if (carrier.code == MP_OK || carrier.code == MP_EXIT || carrier.code == MP_SIGNAL) {
+        (void)fault_set(&f, MP_DISCONNECT, "the shell on the far side ended (%s)",
+                        carrier.message[0] != '\0' ? carrier.message : mp_code_name(carrier.code));
+        memcpy(end->message, f.text, sizeof f.text);
+    } else {
+        memcpy(end->message, carrier.message, sizeof carrier.message);
+    }
+}
+
+static bool command_ended(proc *p, proc_end *end)
+{
+    command *c = (command *)p;
+    shell *sh = c->sh;
+
+    if (command_over(sh)) {
+        *end = (proc_end){.status = -1};
+        if (!start_failed(c, end))
+            far_status(end, sh->status);
+        return true;
+    }
+    if (!lane_over(&sh->lanes[PROC_OUT]) || !lane_over(&sh->lanes[PROC_ERR]) ||
+        !sh->carrier->ops->ended(sh->carrier, end))
+        return false;
+    disconnected(c, end);
+    return true;
+}
+
+static void command_kill(proc *p, int number)
+{
+    command *c = (command *)p;
+    c->killed = number;
+    c->sh->carrier->ops->kill(c->sh->carrier, number);
+}
+
+static int command_fd(proc *p, int stream)
+{
+    (void)p;
+    (void)stream;
+    return -1;
+}
+
+static void command_destroy(proc *p)
+{
+    command *c = (command *)p;
+    shell *sh = c->sh;
+    bool good = command_over(sh) && c->killed == 0;
+
+    for (int i = PROC_OUT; i <= PROC_ERR; i++)
+        drop_ready(&sh->lanes[i], sh->lanes[i].ready);
+    c->done(c->arg, sh, good && shell_is_good(sh));
+    free(c);
+}
+
+static const proc_ops command_ops = {
+    .prepare = command_prepare,
+    .step = command_step,
+    .read = command_read,
+    .write = command_write,
+    .close_in = command_close_in,
+    .close_out = command_close_out,
+    .ended = command_ended,
+    .kill = command_kill,
+    .fd = command_fd,
+    .destroy = command_destroy,
+};
+
+int shell_start(proc **out, shell *sh, const char *const argv[], shell_done *done, void *arg, fault *f)
+{
+    size_t n = strlen(argv[0]) + 1;
+    command *c = malloc(sizeof *c + n);
+
+    assert(sh->unsent.len == 0);
+    /* exec: programs only, no functions or builtins, and one process less */
+    if (c == NULL || buf_str(&sh->unsent, "exec ") != MP_OK || argv_quote(&sh->unsent, argv) != MP_OK ||
+        buf_str(&sh->unsent, " </dev/null & mp_run $!\n") != MP_OK) {
+        free(c);
+        sh->unsent.len = 0;
+        return fault_set(f, MP_SYSTEM, "out of memory");
+    }
+    *c = (command){.base = {&command_ops}, .sh = sh, .done = done, .arg = arg};
+    memcpy(c->program, argv[0], n);
+    begin(sh);
+    send_line(sh);
+    *out = &c->base;
+    return MP_OK;
+}
+
+long shell_command_pid(const proc *p)
+{
+    return p->ops == &command_ops ? ((const command *)p)->sh->pid : 0;
+}
+
+long shell_group(const proc *p)
+{
+    return p->ops == &command_ops ? ((const command *)p)->sh->group : -1;
 }

@@ -26,7 +26,10 @@ int shell_start(proc **out, shell *sh, const char *const argv[], shell_done *don
 /* Process id on the far side of the command that is running in the shell, 0 if it is not known (yet). */
 long shell_command_pid(const proc *p);
 
-/* The process group of the sh and everything it runs, 0 if it has none of its own. The sh outlives SIGTERM, its commands don't. */
+/*
+ * The process group of the sh and everything it runs, 0 if it has none of its own, -1 if `p` is no command of a shell. The sh outlives
+ * SIGTERM, its commands don't.
+ */
 long shell_group(const proc *p);
 
 /* False once the carrier has ended, or if something was printed that belongs to no command. Does not wait. */
@@ -37,23 +40,5 @@ bool shell_answers(shell *sh, double timeout, const wake *cancel);
 
 /* Ends the sh and its carrier. NULL is allowed. */
 void shell_close(shell *sh);
-
-/* ---- for others who talk to a far side ----------------------------------------------------------------- */
-
-/* 32 hexadecimal digits that nobody guesses, and a NUL. */
-#define NONCE_SIZE 33
-void shell_nonce(char nonce[NONCE_SIZE]);
-
-/*
- * If a program that a far sh was told to exec could not be started (status 126 or 127 and the sh's own words, the `n` bytes at
- * `said`), turns *end into MP_SPAWN with a message, and returns true.
- */
-bool shell_spawn_failed(proc_end *end, const char *program, const char *said, size_t n);
-
-/*
- * One turn of a loop of somebody who is no pump: prepare, poll, step. `want` as in proc_ops. `until` is on clock_monotonic(). MP_TIMEOUT,
- * MP_CANCELLED, MP_SYSTEM.
- */
-int proc_turn(proc *p, unsigned want, double until, const wake *cancel, fault *f);
 
 #endif

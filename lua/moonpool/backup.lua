@@ -7,9 +7,11 @@ local failure = require "moonpool.failure"
 local lock = require "moonpool.lock"
 local log = require "moonpool.log"
 local names = require "moonpool.names"
+local observe = require "moonpool.observe"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
 local properties = require "policies.properties"
+local report = require "moonpool.report"
 local settle = require "moonpool.settle"
 local snapshot = require "moonpool.snapshot"
 local thin = require "moonpool.thin"
@@ -20,8 +22,6 @@ local backup = {}
 
 -- A pipe in which nothing moved for so long is given up: a receive that frees a large dataset may be silent for long.
 local STALL_TIMEOUT_SECONDS = 3600
-
--- ---- observe --------------------------------------------------------------------------------------------
 
 -- Whether the name of a snapshot matches one of the patterns that are never sent.
 local function exclusion(patterns)
@@ -48,6 +48,7 @@ local function start(self, options, env, hosts)
     now = options.now or math.floor(env.clock()),
     pretended = options.now ~= nil,
     clock = env.clock,
+    started = env.clock(),
     stall_timeout = STALL_TIMEOUT_SECONDS,
     source = dataset.side(hosts.source, "source", spelled),
     target = options.target_path and dataset.side(hosts.target, "target", spelled),
@@ -61,72 +62,6 @@ local function start(self, options, env, hosts)
   return run
 end
 
--- Asks the policy about every dataset with the property, and says why each is in or out.
-local function selected(run)
-  local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
-  log.info("Getting selected source filesystems for backup %s on %s", run.options.backup_name, run.source.host.name)
-  local list, seen = {}, false
-  for _, ds in ipairs(dataset.candidates(run.source, property)) do
-    ds.ours = run.same_machine and run.options.target_path
-    local verdict, reason, fault = policy.call(run.policy, "select", ds, run.ctx)
-    seen = seen or ds.source ~= "none"
-    if fault and ds.source == "local" then
-      failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
-    elseif verdict then
-      log.info("Selected: %s (%s)", ds.name, reason or "policy")
-      list[#list + 1] = ds.name
-    elseif verdict == false then
-      log.info("Ignoring: %s (%s)", ds.name, reason or "policy")
-    end
-  end
-  if #list == 0 and not seen then
-    errors.raise { code = "nothing", message = ("no dataset of %s has the property %s"):format(run.source.host.name, property),
-      hint = ("zfs set %s=true POOL/DATASET"):format(property) }
-  end
-  return list
-end
-
--- The target path's GUID tells one target's holds and bookmarks from another's, also when two disks bear the same pool name in turn.
-local function identify_target(run)
-  local root = run.target.datasets[run.options.target_path]
-  run.id = root and root.guid and ("%x"):format(root.guid) or "new"
-  run.source_tag = run.target_tag .. ":" .. run.id
-end
-
-local function prepare_target(run)
-  local path = run.options.target_path
-  dataset.load_pools(run.target)
-  if not dataset.load_tree(run.target, path) then
-    log.info("Creating target path %s", path)
-    run.target.host:run(zfs.create_argv { dataset = path, parents = true, set = { canmount = "off" } })
-    if run.target.host.dry then
-      dataset.note_created(run.target, path)
-    else
-      dataset.load_tree(run.target, path)
-    end
-  end
-  identify_target(run)
-end
-
-local function observe_source(run, list)
-  log.info("Getting source snapshot-list from %s", run.source.host.name)
-  dataset.load_pools(run.source)
-  dataset.load(run.source, list)
-  dataset.load_snapshots(run.source, list)
-end
-
-local function observe_target(run)
-  log.info("Getting target snapshot-list from %s", run.target.host.name)
-  local existing = {}
-  for _, pair in ipairs(run.pairs) do
-    if run.target.datasets[pair.target_name] then existing[#existing + 1] = pair.target_name end
-  end
-  dataset.load_snapshots(run.target, existing)
-  for _, pair in ipairs(run.pairs) do pair.target = run.target.datasets[pair.target_name] end
-end
-
--- ---- execute --------------------------------------------------------------------------------------------
-
 -- Bytes written since our last snapshot, where a newer one of somebody else hides them from the property `written`.
 local function written_since_ours(run)
   local written = {}
@@ -139,19 +74,6 @@ local function written_since_ours(run)
     end
   end
   return written
-end
-
--- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.
-local function ignore_unchanged(run, bytes, reason)
-  local rest = {}
-  for _, pair in ipairs(run.pairs) do
-    if pair.source.written < bytes and #pair.source:snapshots() > 0 then
-      log.info("Ignoring: %s (%s)", pair.name, reason)
-    else
-      rest[#rest + 1] = pair
-    end
-  end
-  run.pairs = rest
 end
 
 local function make_snapshots(run)
@@ -187,20 +109,6 @@ local function execute(run)
   if run.target then thin.side(run, run.target) end
 end
 
-local function observe(run)
-  local list = selected(run)
-  if #list == 0 then return false end
-  -- What the target can't have is refused before anything is changed there.
-  run.pairs = plan.pairs(run, list)
-  if run.target then prepare_target(run) end
-  observe_source(run, list)
-  for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
-  if run.target then observe_target(run) end
-  if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
-  if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end
-  return true
-end
-
 local function finish(run)
   if #run.failures == 0 then log.info("All done") end
   return math.min(#run.failures, 200)
@@ -214,7 +122,7 @@ local function locked_run(self, options, env)
   run.receive_properties = receive_properties(run)
   policy.call(self, "before", run)
   local ok, err = failure.try(function()
-    if not observe(run) then
+    if not observe.run(run) then
       log.info("Everything is excluded: nothing to do")
     elseif #run.pairs == 0 then
       log.info("Nothing is left that has changed: nothing to do")
@@ -223,6 +131,7 @@ local function locked_run(self, options, env)
     end
   end)
   policy.call(self, "after", run, err)
+  report.write(run, not ok and err or nil)
   if not ok then errors.raise(err) end
   return finish(run)
 end

@@ -27,6 +27,20 @@ function hold.place(host, tag, snapshots) over_snapshots(host, zfs.hold_argv, ta
 -- @param host a host; @param tag its name; @param snapshots full names; @raise what else the commands met
 function hold.release(host, tag, snapshots) over_snapshots(host, zfs.release_argv, tag, snapshots, "no such tag") end
 
+--- The tags of snapshots, asked for all at once.
+-- @param host a host; @param snapshots full names; @return { [tag] = array of full names }; @raise what the commands met
+function hold.by_tag(host, snapshots)
+  local found = {}
+  for batch in zfs.batches(snapshots, MAX_ARGUMENT_BYTES) do
+    for line in host:run(zfs.holds_argv(batch)).out:gmatch "[^\n]+" do
+      local name, tag = line:match "^([^\t]+)\t([^\t]+)\t"
+      found[tag] = found[tag] or {}
+      table.insert(found[tag], name)
+    end
+  end
+  return found
+end
+
 --- The resume token of a partial receive. @param host a host; @param dataset its name; @return text, or nil; @raise what the command met
 function hold.resume_token(host, dataset)
   local out = host:run({ "zfs", "get", "-Hp", "-o", "value", "receive_resume_token", dataset }).out

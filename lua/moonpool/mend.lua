@@ -3,6 +3,7 @@
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local log = require "moonpool.log"
+local remove = require "moonpool.remove"
 local zfs = require "moonpool.zfs"
 
 local mend = {}
@@ -84,7 +85,7 @@ function mend.after(run, pair, planned)
     errors.fail("verify", "%s did not arrive, so the old one stays: %s", pair.target_name, aside.name)
   end
   log.info("Destroying the old %s", aside.name)
-  run.target.host:run { "zfs", "destroy", "-r", aside.name }
+  remove.dataset(run, aside.name)
 end
 
 return mend

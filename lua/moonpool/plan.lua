@@ -196,6 +196,23 @@ local function steps_of(source, base, wanted)
   return steps
 end
 
+-- The snapshot that a clone was made of, if the target has it: then only what is different is sent, and it is a clone there too.
+local function origin_of(run, pair)
+  if not pair.source.origin or run.options.clones == "never" then return nil end
+  local name, _, snapshot = zfs.split_snapshot(pair.source.origin)
+  for _, other in ipairs(run.pairs) do
+    if other.name == name and other.target then
+      local on_target = index_by_guid(other.target:snapshots())
+      for _, s in ipairs(other.source:snapshots()) do
+        if s.name == snapshot and on_target[s.guid] then
+          -- It is older than everything that the clone has itself.
+          return setmetatable({ createtxg = 0 }, { __index = s })
+        end
+      end
+    end
+  end
+end
+
 --- What to send of one dataset.
 -- @param run the run; @param pair the pair
 -- @return { base, steps = array of { from, to, all, snapshots }, skip = reason or nil, mend = what is first to be done to the target, or nil,
@@ -209,6 +226,11 @@ function plan.transfer(run, pair)
   local anew = mend and (mend.action == "rename" or mend.action == "full")
   if anew then base = nil end
   local source, wanted = wanted_snapshots(run, pair, base, anew)
+  local origin = not base and (not pair.target or anew) and origin_of(run, pair)
+  if origin then
+    local steps = steps_of(source, { from = origin }, wanted)
+    return { base = { from = origin }, steps = steps, mend = mend }
+  end
   return { base = base, steps = steps_of(source, base, wanted), mend = mend, force = mend and mend.action == "force" }
 end
 

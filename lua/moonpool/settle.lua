@@ -6,12 +6,10 @@
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
+local holds = require "moonpool.hold"
 local plan = require "moonpool.plan"
-local zfs = require "moonpool.zfs"
 
 local settle = {}
-
-local MAX_ARGUMENT_BYTES = 100000
 
 -- Believes no transfer until the target shows the source's GUID.
 local function verify(run, list)
@@ -49,21 +47,16 @@ local function hold_new(side, tag, dues)
   end
 end
 
--- Which of these snapshots have which of our tags: { [tag] = array of full names }. Others' holds are none of our business.
-local function our_holds(side, tags, names)
-  local by_tag = {}
-  for batch in zfs.batches(names, MAX_ARGUMENT_BYTES) do
-    for line in side.host:run(zfs.holds_argv(batch)).out:gmatch "[^\n]+" do
-      local name, tag = line:match "^([^\t]+)\t([^\t]+)\t"
-      if tags[tag] then
-        by_tag[tag] = by_tag[tag] or {}
-        table.insert(by_tag[tag], name)
-      end
-    end
+local function release(side, tag, list, held)
+  side.host:release(tag, list)
+  for _, name in ipairs(list) do
+    local h = held[name]
+    h.snapshot.userrefs = h.snapshot.userrefs - 1
+    h.dataset:set_userrefs(h.snapshot.name, h.snapshot.userrefs)
   end
-  return by_tag
 end
 
+-- Others' holds are none of our business.
 local function release_old(side, tags, dues)
   local names, held = {}, {}
   for _, due in ipairs(dues) do
@@ -73,13 +66,8 @@ local function release_old(side, tags, dues)
     end
   end
   if #names == 0 then return end
-  for tag, list in pairs(our_holds(side, tags, names)) do
-    side.host:release(tag, list)
-    for _, name in ipairs(list) do
-      local h = held[name]
-      h.snapshot.userrefs = h.snapshot.userrefs - 1
-      h.dataset:set_userrefs(h.snapshot.name, h.snapshot.userrefs)
-    end
+  for tag, list in pairs(holds.by_tag(side.host, names)) do
+    if tags[tag] then release(side, tag, list, held) end
   end
 end
 

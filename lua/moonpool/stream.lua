@@ -44,6 +44,7 @@ function stream.run(run, pair, send, label, force)
     { buffer = run.options.buffer, rate = run.options.rate, stall_timeout = run.stall_timeout })
   if result.dry then return end
   run.bytes = run.bytes + result.bytes
+  pair.bytes, pair.seconds = (pair.bytes or 0) + result.bytes, (pair.seconds or 0) + result.seconds
   log.info("received %s stream in %s (%s/sec)", zfs.format_bytes(result.bytes), zfs.format_seconds(result.seconds),
     zfs.format_bytes(result.bytes / math.max(result.seconds, 0.001)))
 end

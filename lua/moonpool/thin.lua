@@ -20,13 +20,14 @@ local function refused_rightly(err)
   end
 end
 
-local function destroy(run, side, ds, names)
+local function destroy(run, side, pair, ds, names)
   local ok, err = failure.try(side.host.run, side.host, zfs.destroy_argv(ds.name, names))
   if ok then
+    pair["destroyed_" .. side.label] = (pair["destroyed_" .. side.label] or 0) + #names
     for _, name in ipairs(names) do ds:remove("@", name) end
   elseif #names > 1 and errors.is(err, "exit") then
     -- One of them stands in the way of the others: find out which.
-    for _, name in ipairs(names) do destroy(run, side, ds, { name }) end
+    for _, name in ipairs(names) do destroy(run, side, pair, ds, { name }) end
   elseif errors.is(err, "exit") and refused_rightly(err) then
     log.info("Keeping %s@%s: %s", ds.name, names[1], tostring(err))
   else
@@ -38,7 +39,7 @@ local function thin_pair(run, side, pair)
   local ds = side.label == "source" and pair.source or pair.target
   local names = {}
   for i, s in ipairs(plan.thin(run, side.label, pair).destroy) do names[i] = s.name end
-  for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, ds, batch) end
+  for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
 end
 
 --- Thins one side of a run. A dataset that failed keeps everything; what can't be destroyed is noted as a failure.

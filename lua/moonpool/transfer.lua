@@ -60,9 +60,11 @@ local function bookmark(run, pair, last)
 end
 
 local function note_received(run, pair, list)
+  pair.snapshots = pair.snapshots or {}
   pair.target = pair.target or dataset.note_created(run.target, pair.target_name)
   for _, s in ipairs(list) do
     pair.target:add("@", { name = s.name, guid = s.guid, creation = s.creation, createtxg = pair.target:next_txg(), time = s.time, own = s.own })
+    table.insert(pair.snapshots, s.name)
   end
 end
 
@@ -80,7 +82,7 @@ end
 
 local function send_step(run, pair, step, options, force)
   local send = { to = pair.name .. "@" .. step.to.name, incremental_all = step.all }
-  if step.from then send.from = pair.name .. step.from.kind .. step.from.name end
+  if step.from then send.from = step.from.dataset .. step.from.kind .. step.from.name end
   for key, value in pairs(options) do send[key] = value end
   local ok, err = failure.try(stream.run, run, pair, zfs.send_argv(send), label_of(step), force)
   if ok then return end
@@ -118,6 +120,8 @@ local function bring_up_to_date(run, pair)
   local last = planned.steps[#planned.steps].to
   hold(run, pair, last)
   bookmark(run, pair, last)
+  local first = planned.steps[1]
+  pair.base = pair.base or first.from and first.from.kind .. first.from.name
   send_steps(run, pair, planned, options)
   pair.sent = last
   mend.after(run, pair, planned)
@@ -169,25 +173,43 @@ local function pair_above(by_target, pair)
   end
 end
 
+-- Pairs in an order in which each comes after the one above it and the one that it is a clone of. Where that goes round in a circle (after a
+-- promotion), the origin is what can wait.
+local function in_order(list)
+  local by_name, by_target, ordered, seen = {}, {}, {}, {}
+  for _, pair in ipairs(list) do
+    by_name[pair.name], by_target[pair.target_name] = pair, pair
+    pair.finished, pair.after = sched.event(), {}
+  end
+  local function visit(pair)
+    if not pair or seen[pair] then return pair and seen[pair] == "done" end
+    seen[pair] = "under way"
+    local origin = pair.source.origin and by_name[zfs.split_snapshot(pair.source.origin)]
+    for _, other in ipairs { pair_above(by_target, pair) or false, origin or false } do
+      if other and visit(other) then table.insert(pair.after, other) end
+    end
+    seen[pair] = "done"
+    ordered[#ordered + 1] = pair
+    return true
+  end
+  for _, pair in ipairs(list) do visit(pair) end
+  return ordered
+end
+
 --- Transfers every pair of a run, several at the same time if they were asked for, parents before their children. A failing dataset is noted, and the
 -- rest goes on.
 -- @param run the run
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
   hold_all(run)
-  local waiting, since, by_target = {}, run.clock(), {}
-  for _, pair in ipairs(run.pairs) do
-    by_target[pair.target_name] = pair
-    pair.finished = sched.event()
-  end
+  local waiting, since = {}, run.clock()
   local function settle_waiting()
     local list = waiting
     waiting, since = {}, run.clock()
     settle.pairs(run, list)
   end
-  sched.each(run.pairs, run.options.jobs, function(pair)
-    local above = pair_above(by_target, pair)
-    if above then above.finished:wait() end
+  sched.each(in_order(run.pairs), run.options.jobs, function(pair)
+    for _, other in ipairs(pair.after) do other.finished:wait() end
     local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
     pair.finished:set()
     policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)

@@ -1,0 +1,107 @@
+--- What a run looks at before it changes anything: which datasets are selected, and what both sides have of them.
+
+local dataset = require "moonpool.dataset"
+local errors = require "moonpool.error"
+local failure = require "moonpool.failure"
+local log = require "moonpool.log"
+local plan = require "moonpool.plan"
+local policy = require "moonpool.policy"
+local zfs = require "moonpool.zfs"
+
+local observe = {}
+
+-- Asks the policy about every dataset with the property, and says why each is in or out.
+local function selected(run)
+  local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
+  log.info("Getting selected source filesystems for backup %s on %s", run.options.backup_name, run.source.host.name)
+  local list, seen = {}, false
+  for _, ds in ipairs(dataset.candidates(run.source, property)) do
+    ds.ours = run.same_machine and run.options.target_path
+    local verdict, reason, fault = policy.call(run.policy, "select", ds, run.ctx)
+    seen = seen or ds.source ~= "none"
+    if fault and ds.source == "local" then
+      failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
+    elseif verdict then
+      log.info("Selected: %s (%s)", ds.name, reason or "policy")
+      list[#list + 1] = ds.name
+    elseif verdict == false then
+      log.info("Ignoring: %s (%s)", ds.name, reason or "policy")
+    end
+  end
+  if #list == 0 and not seen then
+    errors.raise { code = "nothing", message = ("no dataset of %s has the property %s"):format(run.source.host.name, property),
+      hint = ("zfs set %s=true POOL/DATASET"):format(property) }
+  end
+  return list
+end
+
+-- The target path's GUID tells one target's holds and bookmarks from another's, also when two disks bear the same pool name in turn.
+local function identify_target(run)
+  local root = run.target.datasets[run.options.target_path]
+  run.id = root and root.guid and ("%x"):format(root.guid) or "new"
+  run.source_tag = run.target_tag .. ":" .. run.id
+end
+
+local function prepare_target(run)
+  local path = run.options.target_path
+  dataset.load_pools(run.target)
+  if not dataset.load_tree(run.target, path) then
+    log.info("Creating target path %s", path)
+    run.target.host:run(zfs.create_argv { dataset = path, parents = true, set = { canmount = "off" } })
+    if run.target.host.dry then
+      dataset.note_created(run.target, path)
+    else
+      dataset.load_tree(run.target, path)
+    end
+  end
+  identify_target(run)
+end
+
+local function observe_source(run, list)
+  log.info("Getting source snapshot-list from %s", run.source.host.name)
+  dataset.load_pools(run.source)
+  dataset.load(run.source, list)
+  dataset.load_snapshots(run.source, list)
+end
+
+local function observe_target(run)
+  log.info("Getting target snapshot-list from %s", run.target.host.name)
+  local existing = {}
+  for _, pair in ipairs(run.pairs) do
+    if run.target.datasets[pair.target_name] then existing[#existing + 1] = pair.target_name end
+  end
+  dataset.load_snapshots(run.target, existing)
+  for _, pair in ipairs(run.pairs) do pair.target = run.target.datasets[pair.target_name] end
+end
+
+-- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.
+local function ignore_unchanged(run, bytes, reason)
+  local rest = {}
+  for _, pair in ipairs(run.pairs) do
+    if pair.source.written < bytes and #pair.source:snapshots() > 0 then
+      log.info("Ignoring: %s (%s)", pair.name, reason)
+    else
+      rest[#rest + 1] = pair
+    end
+  end
+  run.pairs = rest
+end
+
+--- Looks at both sides; sets the run's `pairs`, with what the source and the target have of each.
+-- @param run the run; @return false if the policy excludes everything
+-- @raise nothing: no dataset has the property; usage: a name that the target can't have; a host that can't be asked
+function observe.run(run)
+  local list = selected(run)
+  if #list == 0 then return false end
+  -- What the target can't have is refused before anything is changed there.
+  run.pairs = plan.pairs(run, list)
+  if run.target then prepare_target(run) end
+  observe_source(run, list)
+  for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
+  if run.target then observe_target(run) end
+  if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
+  if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end
+  return true
+end
+
+return observe

@@ -1,0 +1,254 @@
+-- The options of the stock policy, each seen to act on two simulated machines.
+
+local helper = require "helper"
+
+local function sent_commands(world, from)
+  local list = {}
+  for i = from + 1, #world.commands do
+    local line = table.concat(world.commands[i].argv, " ")
+    if line:find "^zfs send" or line:find "^zfs receive" then list[#list + 1] = line end
+  end
+  return table.concat(list, "\n")
+end
+
+-- A world after one backup, a day later, with something written.
+local function backed_up(options)
+  local world = helper.world()
+  assert(helper.backup(world, options) == 0)
+  world:tick(86400)
+  world:write("tank/a", 5000)
+  return world, world:host "src", world:host "dst"
+end
+
+local function run(world, options)
+  local before = #world.commands
+  local status, lines, err = helper.backup(world, options)
+  return status, table.concat(lines, "\n"), err, sent_commands(world, before)
+end
+
+describe("selection", function()
+  it("with --exclude-unchanged leaves out what has changed too little", function()
+    local world, src = backed_up()
+    assert.are.equal(0, (run(world, { exclude_unchanged = 10000000 })))
+    assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+    assert.are.equal(0, (run(world, { exclude_unchanged = 10 })))
+    assert.are.equal(2, #helper.snapshots(src, "tank/a"))
+    assert.are.equal(1, #helper.snapshots(src, "tank/a/b"))
+  end)
+
+  it("with --include-received takes what was received with the property", function()
+    local world, _, dst = backed_up()
+    dst:run { "zpool", "create", "third" }
+    local again = { ssh_source = "dst", target_path = "third/x" }
+    assert.are.equal(0, (run(world, again)))
+    assert.are.same({}, helper.snapshots(dst, "third/x/back/nas/tank/a"))
+    again.include_received = true
+    assert.are.equal(0, (run(world, again)))
+    assert.are.equal(1, #helper.snapshots(dst, "third/x/back/nas/tank/a"))
+  end)
+end)
+
+describe("snapshots", function()
+  it("have --tag at the end of their names, and are own all the same", function()
+    local world, src = backed_up()
+    assert.are.equal(0, (run(world, { tag = "weekly" })))
+    local names = helper.snapshots(src, "tank/a")
+    assert.matches("_weekly$", names[2])
+    world:tick(86400 * 60)
+    world:write("tank/a", 1)
+    assert.are.equal(0, (run(world)))
+    assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+  end)
+
+  it("are made only of what has changed by --min-change", function()
+    local world, src = backed_up()
+    run(world, { min_change = 1000000000 })
+    assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+  end)
+
+  it("get --set-snapshot-properties", function()
+    local world, src = backed_up()
+    run(world, { set_snapshot_properties = "org:reason=nightly" })
+    local names = helper.snapshots(src, "tank/a")
+    assert.matches("nightly", src:run({ "zfs", "get", "-H", "org:reason", "tank/a@" .. names[2] }).out)
+  end)
+
+  it("come between the commands before and after them", function()
+    local world, src = backed_up()
+    local order = {}
+    world:program("sh", function(argv)
+      order[#order + 1] = argv[3] .. " " .. #helper.snapshots(src, "tank/a")
+      return { out = "", err = "", status = 0 }
+    end)
+    assert.are.equal(0, (run(world, { pre_snapshot_cmd = { "lock, all", "sync" }, post_snapshot_cmd = "unlock" })))
+    assert.are.same({ "lock, all 1", "sync 1", "unlock 2" }, order)
+  end)
+
+  it("are not made if a command before them fails; those afterwards run", function()
+    local world, src = backed_up()
+    local order = {}
+    world:program("sh", function(argv)
+      order[#order + 1] = argv[3]
+      return { out = "", err = "no\n", status = argv[3] == "lock" and 1 or 0 }
+    end)
+    local status, _, err = run(world, { pre_snapshot_cmd = "lock", post_snapshot_cmd = "unlock" })
+    assert.is_nil(status)
+    assert.are.equal("exit", err.code)
+    assert.are.same({ "lock", "unlock" }, order)
+    assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+  end)
+end)
+
+describe("a transfer", function()
+  it("with --other-snapshots takes foreign snapshots along, and lets their holds go later", function()
+    local world, src, dst = backed_up()
+    src:run { "zfs", "snapshot", "tank/a@mine" }
+    assert.are.equal(0, (run(world, { other_snapshots = true, no_snapshot = true })))
+    assert.are.equal("mine", helper.snapshots(dst, "back/nas/tank/a")[2])
+    world:tick(60)
+    world:write("tank/a", 100)
+    assert.are.equal(0, (run(world, { other_snapshots = true })))
+    assert.are.equal("", src:run({ "zfs", "holds", "-H", "tank/a@mine" }).out)
+    assert.are.equal(3, #helper.snapshots(dst, "back/nas/tank/a"))
+  end)
+
+  it("makes no bookmarks with --no-bookmarks, and no holds on the source with --no-holds", function()
+    local world, src = helper.world(), nil
+    run(world, { no_bookmarks = true, no_holds = true })
+    src = world:host "src"
+    assert.are.equal("", src:run({ "zfs", "list", "-H", "-t", "bookmark", "-r", "tank" }).out)
+    assert.are.equal("", src:run({ "zfs", "holds", "-H", "tank/a@" .. helper.snapshots(src, "tank/a")[1] }).out)
+  end)
+
+  it("sends compressed blocks unless --no-zfs-compressed", function()
+    local world = backed_up()
+    local _, _, _, sent = run(world, { no_zfs_compressed = true })
+    assert.is_nil(sent:find " %-c ")
+    world:write("tank/a", 100)
+    world:tick(60)
+    _, _, _, sent = run(world)
+    assert.is_truthy(sent:find " %-c ")
+  end)
+
+  it("sets --set-properties, and leaves out --filter-properties", function()
+    local world, _, dst = backed_up()
+    run(world, { set_properties = "readonly=on,org:x=y", filter_properties = { "compression" } })
+    assert.matches("on", dst:run({ "zfs", "get", "-H", "-o", "value", "readonly", "back/nas/tank/a" }).out)
+  end)
+
+  it("that the network cuts off is tried again with --retries, resuming", function()
+    local world, _, dst = backed_up()
+    world:fail { verb = "receive", after_bytes = 1000, code = "disconnect" }
+    local status, lines, _, sent = run(world, { retries = 1 })
+    assert.are.equal(0, status, lines)
+    assert.matches("trying again in", lines)
+    assert.matches("zfs send %-t", sent)
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a"))
+  end)
+
+  it("with --jobs brings parents before their children", function()
+    local world = helper.world()
+    local src, dst = world:host "src", world:host "dst"
+    for i = 1, 5 do src:run { "zfs", "create", "-p", ("tank/a/c%d/x/y"):format(i) } end
+    local status, lines = run(world, { jobs = 4 })
+    assert.are.equal(0, status, lines)
+    assert.are.equal(1, #helper.snapshots(dst, "back/nas/tank/a/c5/x/y"))
+  end)
+
+  it("of a clone whose origin is backed up is one of a clone", function()
+    local world, src, dst = backed_up()
+    src:run { "zfs", "clone", "tank/a/b@" .. helper.snapshots(src, "tank/a/b")[1], "tank/a/0clone" }
+    assert.are.equal(0, (run(world)))
+    local origin = dst:run({ "zfs", "get", "-H", "-o", "value", "origin", "back/nas/tank/a/0clone" }).out
+    assert.matches("^back/nas/tank/a/b@", origin)
+  end)
+
+  it("of a clone is one in full with --clones never", function()
+    local world, src, dst = backed_up()
+    src:run { "zfs", "clone", "tank/a/b@" .. helper.snapshots(src, "tank/a/b")[1], "tank/a/0clone" }
+    assert.are.equal(0, (run(world, { clones = "never" })))
+    assert.matches("^%-", dst:run({ "zfs", "get", "-H", "-o", "value", "origin", "back/nas/tank/a/0clone" }).out)
+  end)
+end)
+
+describe("a target that went on by itself", function()
+  local world, dst
+  before_each(function()
+    local _
+    world, _, dst = backed_up()
+    dst:run { "zfs", "snapshot", "back/nas/tank/a@mine" }
+  end)
+
+  it("loses its newer snapshots with --destroy-incompatible, and goes on", function()
+    assert.are.equal(0, (run(world, { destroy_incompatible = true })))
+    local names = helper.snapshots(dst, "back/nas/tank/a")
+    assert.are.equal(2, #names)
+    assert.are_not.equal("mine", names[2])
+  end)
+
+  it("keeps a newer snapshot that is held, whatever was asked for", function()
+    dst:run { "zfs", "hold", "me", "back/nas/tank/a@mine" }
+    assert.are.equal(1, (run(world, { destroy_incompatible = true })))
+    assert.are.equal("mine", helper.snapshots(dst, "back/nas/tank/a")[2])
+  end)
+
+  it("is rolled back with --on-diverged rollback", function()
+    assert.are.equal(0, (run(world, { on_diverged = "rollback" })))
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a"))
+  end)
+
+  it("is kept aside with --on-diverged rename; what lies below it stays in its place", function()
+    local status, lines = run(world, { on_diverged = "rename" })
+    assert.are.equal(0, status, lines)
+    local listed = dst:run({ "zfs", "list", "-H", "-r", "-o", "name", "back/nas/tank" }).out
+    assert.matches("back/nas/tank/a%.old%-%d+\n", listed)
+    assert.matches("back/nas/tank/a/b\n", listed)
+    assert.is_nil(listed:find "old%-%d+/b")
+    assert.is_nil(table.concat(helper.snapshots(dst, "back/nas/tank/a"), " "):find "mine")
+  end)
+
+  it("is replaced with --on-diverged full", function()
+    assert.are.equal(0, (run(world, { on_diverged = "full" })))
+    assert.is_nil(dst:run({ "zfs", "list", "-H", "-r", "-o", "name", "back/nas" }).out:find "old")
+  end)
+end)
+
+describe("a target without a common snapshot", function()
+  it("is received over with --force, if it has no snapshots", function()
+    local world = helper.world()
+    world:host("dst"):run { "zfs", "create", "-p", "back/nas/tank/a" }
+    assert.are.equal(1, (run(world)))
+    assert.are.equal(0, (run(world, { force = true })))
+    assert.are.equal(1, #helper.snapshots(world:host "dst", "back/nas/tank/a"))
+  end)
+end)
+
+describe("thinning", function()
+  it("is left out with --no-thinning", function()
+    local world, src = backed_up()
+    run(world)
+    world:tick(86400 * 90)
+    run(world, { no_thinning = true })
+    assert.are.equal(2, #helper.snapshots(src, "tank/a"))
+  end)
+
+  it("that would destroy more than --max-destroy is refused for that dataset", function()
+    local world, src = backed_up()
+    run(world)
+    world:tick(86400 * 90)
+    local status, lines = run(world, { max_destroy = 20, no_snapshot = true })
+    assert.is_true(status > 0)
+    assert.matches("1 of 2 snapshots of tank/a would be destroyed, more than %-%-max%-destroy 20 allows", lines)
+    assert.are.equal(2, #helper.snapshots(src, "tank/a"))
+    assert.are.equal(0, (run(world, { max_destroy = 50, no_snapshot = true })))
+    assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+  end)
+end)
+
+describe("options that exclude each other", function()
+  it("are refused", function()
+    local _, _, err = run(helper.world(), { ignore_replicated = true, allow_empty = true })
+    assert.are.equal("usage", err.code)
+    assert.matches("%-%-ignore%-replicated and %-%-allow%-empty", tostring(err))
+  end)
+end)
