@@ -54,6 +54,7 @@ local GROUPS = {
   group("Retention", {
     value("keep-source", "K", "string", "What to keep on the source: days, or a list such as 10,1d1w,1w1m.", { default = "30" }),
     value("keep-target", "K", "string", "What to keep on the target.", { default = "30" }),
+    value("destroy-missing", "AGE", "duration", "Destroy a dataset of the target whose source is gone once its newest snapshot is older than this."),
     flag("no-thinning", "Destroy no snapshots."),
     value("max-destroy", "PERCENT", "integer", "Destroy nothing of a dataset if more than this share of its snapshots would go."),
   }),
@@ -88,6 +89,7 @@ local GROUPS = {
     value("on-diverged", "WHAT", "choice", "If the target can't go on from a common snapshot: fail, rollback (destroy what is newer there), "
       .. "rename (keep the old one aside) or full (the same, also if there is no common snapshot).",
       { default = "fail", choices = { "fail", "rollback", "rename", "full" } }),
+    flag("follow-renames", "Rename a dataset of the target when it was renamed on the source."),
     flag("ignore-transfer-errors", "A receive that complains but whose snapshot arrived is a success."),
   }),
   group("Output", {

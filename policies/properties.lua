@@ -1,6 +1,8 @@
 --- Rules for properties on the target: which are set, which are left out when a dataset is received.
 
+local dataset = require "moonpool.dataset"
 local policy = require "moonpool.policy"
+local zfs = require "moonpool.zfs"
 
 local properties = {}
 
@@ -21,6 +23,8 @@ end
 -- @raise policy: the hook raised
 function properties.receive(run, pair, list)
   local given = { set = {}, exclude = {} }
+  local pool = run.source.pools[zfs.pool(pair.name)]
+  if pool and pool.guid then given.set[dataset.MARK] = ("%x"):format(pool.guid) end
   from_options(run.options, pair, given)
   for _, p in ipairs(list) do
     local answer = policy.call(run.policy, "filter_property", pair.source, p.name, p.value, p.source)

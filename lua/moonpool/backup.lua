@@ -54,6 +54,7 @@ local function start(self, options, env, hosts)
     target = options.target_path and dataset.side(hosts.target, "target", spelled),
     target_tag = (options.hold_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))),
     pairs = {},
+    missing = {}, -- pairs without a source
     failures = {},
     bytes = 0,
     excluded = exclusion(options.exclude_snapshot_pattern),
@@ -106,7 +107,9 @@ local function execute(run)
   replicate(run)
   if run.options.no_thinning then return end
   thin.side(run, run.source)
-  if run.target then thin.side(run, run.target) end
+  if not run.target then return end
+  thin.side(run, run.target)
+  thin.missing(run)
 end
 
 local function finish(run)

@@ -12,8 +12,11 @@ local dataset = {}
 -- Command lines stay below sshd's limit of 128 KiB for one exec string, and far below ARG_MAX.
 local MAX_ARGUMENT_BYTES = 100000
 
-local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption" }
-local DATASET_LETTERS = "suusss"
+--- The user property of a received dataset that tells which pool it came from, by the pool's GUID.
+dataset.MARK = "moonpool:source"
+
+local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption", dataset.MARK }
+local DATASET_LETTERS = "suussss"
 local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
 local SNAPSHOT_LETTERS = "uuuu"
 
@@ -146,6 +149,7 @@ local function note_dataset(side, name, row)
     origin = word(row[4]),
     token = word(row[5]),
     encrypted = row[6] ~= "off" and word(row[6]) ~= nil,
+    mark = word(row[7]),
   })
 end
 

@@ -3,6 +3,7 @@
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local log = require "moonpool.log"
+local missing = require "moonpool.missing"
 local remove = require "moonpool.remove"
 local zfs = require "moonpool.zfs"
 
@@ -52,6 +53,36 @@ local function move_aside(run, pair)
   run.target.host:run { "zfs", "rename", name, aside }
   pair.aside = { name = aside, children = children(run, name) }
   run.target.datasets[name], pair.target = nil, nil
+end
+
+-- Renames a target, and what lies below it, as its source was renamed.
+local function follow(run, pair, old)
+  local new = pair.target_name
+  log.info("Renaming %s to %s, as on the source", old, new)
+  run.target.host:run { "zfs", "rename", old, new }
+  local moved = {}
+  for name, ds in pairs(run.target.datasets) do
+    if name == old or zfs.is_below(name, old) then moved[name] = ds end
+  end
+  for name, ds in pairs(moved) do
+    run.target.datasets[name] = nil
+    ds.name = new .. name:sub(#old + 1)
+    run.target.datasets[ds.name] = ds
+  end
+  for _, other in ipairs(run.pairs) do other.target = run.target.datasets[other.target_name] end
+end
+
+--- A pair without a target whose source had another name before: its target is renamed if that was asked for.
+-- @param run the run; @param pair the pair
+-- @raise renamed: it was not asked for, with what to type
+function mend.renamed(run, pair)
+  local gone = not pair.target and missing.renamed_from(run, pair)
+  if not gone then return end
+  if run.options.follow_renames then return follow(run, pair, gone.target_name) end
+  errors.raise {
+    code = "renamed", message = ("%s was renamed on the source: on the target it is still %s"):format(pair.name, gone.target_name),
+    hint = ("zfs rename %s %s; --follow-renames does it"):format(gone.target_name, pair.target_name),
+  }
 end
 
 --- Does what the hook `on_diverged` answered.

@@ -4,6 +4,7 @@ local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
+local missing = require "moonpool.missing"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
 local zfs = require "moonpool.zfs"
@@ -15,7 +16,9 @@ local function selected(run)
   local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
   log.info("Getting selected source filesystems for backup %s on %s", run.options.backup_name, run.source.host.name)
   local list, seen = {}, false
+  run.source_names = {}
   for _, ds in ipairs(dataset.candidates(run.source, property)) do
+    run.source_names[#run.source_names + 1] = ds.name
     ds.ours = run.same_machine and run.options.target_path
     local verdict, reason, fault = policy.call(run.policy, "select", ds, run.ctx)
     seen = seen or ds.source ~= "none"
@@ -72,6 +75,7 @@ local function observe_target(run)
   end
   dataset.load_snapshots(run.target, existing)
   for _, pair in ipairs(run.pairs) do pair.target = run.target.datasets[pair.target_name] end
+  run.missing = missing.find(run)
 end
 
 -- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.

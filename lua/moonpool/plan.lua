@@ -86,7 +86,7 @@ end
 --- Snapshots and bookmarks of the source that the target has too, by GUID, newest first. Names prove nothing.
 -- @param pair a pair; @return array of { from = source entry, to = target snapshot }
 function plan.common(pair)
-  if not pair.target then return {} end
+  if not pair.target or not pair.source then return {} end
   local on_target = index_by_guid(pair.target:snapshots())
   local list, seen = {}, {}
   local function consider(entries)
@@ -221,7 +221,8 @@ end
 function plan.transfer(run, pair)
   local common = plan.common(pair)
   local base = common[1] and policy.call(run.policy, "base", pair.source, common, run.ctx) or common[1]
-  local mend = pair.target and divergence_of(run, pair, base)
+  local mend
+  if pair.target then mend = divergence_of(run, pair, base) end
   if mend and mend.action == "skip" then return { base = base, steps = {}, skip = "the target has newer snapshots" } end
   local anew = mend and (mend.action == "rename" or mend.action == "full")
   if anew then base = nil end

@@ -3,6 +3,7 @@
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
+local missing = require "moonpool.missing"
 local plan = require "moonpool.plan"
 local zfs = require "moonpool.zfs"
 
@@ -41,6 +42,9 @@ local function thin_pair(run, side, pair)
   for i, s in ipairs(plan.thin(run, side.label, pair).destroy) do names[i] = s.name end
   for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
 end
+
+--- Thins the datasets of the target whose source is gone. @param run the run
+function thin.missing(run) missing.age_out(run, thin_pair) end
 
 --- Thins one side of a run. A dataset that failed keeps everything; what can't be destroyed is noted as a failure.
 -- @param run the run; @param side its source or target

@@ -112,6 +112,10 @@ end
 local function bring_up_to_date(run, pair)
   local options = stream.options(run, pair)
   if pair.target and pair.target.token then resume.pair(run, pair, options.raw) end
+  if not pair.target and #run.missing > 0 then
+    make_parents(run, pair)
+    mend.renamed(run, pair)
+  end
   local planned = planned_for(run, pair)
   if not planned then return end
   policy.call(run.policy, "before_dataset", pair.source, run.ctx)

@@ -252,3 +252,97 @@ describe("options that exclude each other", function()
     assert.matches("%-%-ignore%-replicated and %-%-allow%-empty", tostring(err))
   end)
 end)
+
+describe("a dataset whose source is gone", function()
+  local world, src, dst
+  before_each(function()
+    world, src, dst = backed_up()
+    world:write("tank/a/b", 100)
+    run(world)
+    src:run { "zfs", "release", src:run({ "zfs", "holds", "-H", "tank/a/b@" .. helper.snapshots(src, "tank/a/b")[2] }).out:match "\t([^\t]+)\t",
+      "tank/a/b@" .. helper.snapshots(src, "tank/a/b")[2] }
+    src:run { "zfs", "destroy", "-r", "tank/a/b" }
+  end)
+
+  it("ages out on the target, but for the last snapshot", function()
+    world:tick(86400 * 90)
+    assert.are.equal(0, (run(world)))
+    assert.are.equal(1, #helper.snapshots(dst, "back/nas/tank/a/b"))
+  end)
+
+  it("is destroyed by --destroy-missing once it is old enough, and not before", function()
+    world:tick(86400 * 10)
+    assert.are.equal(0, (run(world, { destroy_missing = "20d" })))
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a/b"))
+    world:tick(86400 * 11)
+    local status, lines = run(world, { destroy_missing = "20d" })
+    assert.are.equal(0, status, lines)
+    assert.are.equal(1, dst:run({ "zfs", "list", "back/nas/tank/a/b" }, { check = false }).status)
+  end)
+
+  it("stays if somebody else's snapshot is in it", function()
+    dst:run { "zfs", "snapshot", "back/nas/tank/a/b@mine" }
+    world:tick(86400 * 90)
+    assert.are.equal(0, (run(world, { destroy_missing = "20d" })))
+    assert.are.equal("mine", helper.snapshots(dst, "back/nas/tank/a/b")[2])
+  end)
+
+  it("stays if somebody else holds a snapshot of it, and that is a failure that names them", function()
+    dst:run { "zfs", "hold", "me", "back/nas/tank/a/b@" .. helper.snapshots(dst, "back/nas/tank/a/b")[2] }
+    world:tick(86400 * 90)
+    local status, lines = run(world, { destroy_missing = "20d" })
+    assert.are.equal(1, status)
+    assert.matches("held by 'me'", lines)
+  end)
+
+  it("is not taken for missing if it came from another source", function()
+    world:host("other"):run { "zpool", "create", "tank" }
+    local other = world:host "other"
+    other:run { "zfs", "create", "tank/z" }
+    other:run { "zfs", "set", "autobackup:nas=true", "tank/z" }
+    world:tick(86400 * 90)
+    local status, lines = run(world, { ssh_source = "other", destroy_missing = "1d" })
+    assert.are.equal(0, status, lines)
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a/b"))
+  end)
+
+  it("is not taken for missing if it was only deselected", function()
+    src:run { "zfs", "set", "autobackup:nas=false", "tank/a" }
+    src:run { "zfs", "create", "tank/c" }
+    src:run { "zfs", "set", "autobackup:nas=true", "tank/c" }
+    world:tick(86400 * 90)
+    assert.are.equal(0, (run(world, { destroy_missing = "1d" })))
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a"))
+  end)
+end)
+
+describe("a dataset that was renamed on the source", function()
+  local world, src, dst
+  before_each(function()
+    world, src, dst = backed_up()
+    src:run { "zfs", "rename", "tank/a/b", "tank/a/c" }
+  end)
+
+  it("is a failure that says what to type, and is not sent anew", function()
+    local status, lines = run(world)
+    assert.are.equal(1, status)
+    assert.matches("renamed on the source.*back/nas/tank/a/b", lines)
+    assert.are.equal(1, dst:run({ "zfs", "list", "back/nas/tank/a/c" }, { check = false }).status)
+  end)
+
+  it("is followed with --follow-renames", function()
+    world:write("tank/a/c", 100)
+    local status, lines, _, sent = run(world, { follow_renames = true })
+    assert.are.equal(0, status, lines)
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a/c"))
+    assert.matches(" %-i tank/a/c@", sent)
+  end)
+
+  it("with children is followed with them", function()
+    src:run { "zfs", "rename", "tank/a", "tank/n" }
+    local status, lines = run(world, { follow_renames = true })
+    assert.are.equal(0, status, lines)
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/n"))
+    assert.are.equal(1, #helper.snapshots(dst, "back/nas/tank/n/c"))
+  end)
+end)

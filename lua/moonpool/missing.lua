@@ -1,0 +1,106 @@
+--- Targets whose source is gone: datasets below the target path that this source's pools sent, and that no dataset of the source leads to any more.
+--
+-- What is received is marked with the GUID of the pool that it came from (the user property moonpool:source), so that one source does not take
+-- another one's datasets for missing. A dataset without a mark of its own is left alone.
+
+local dataset = require "moonpool.dataset"
+local failure = require "moonpool.failure"
+local log = require "moonpool.log"
+local plan = require "moonpool.plan"
+local policy = require "moonpool.policy"
+local remove = require "moonpool.remove"
+local zfs = require "moonpool.zfs"
+
+local missing = {}
+
+-- Where all datasets of the source would be received, also those that are not selected: what they lead to is not missing.
+local function accounted_names(run)
+  local names = {}
+  for _, name in ipairs(run.source_names) do
+    local ok, target_name = pcall(policy.call, run.policy, "target_name", { name = name }, run.ctx)
+    if ok and target_name then names[target_name] = true end
+  end
+  return names
+end
+
+local function marks_of(run)
+  local marks = {}
+  for _, pool in pairs(run.source.pools) do
+    if pool.guid then marks[("%x"):format(pool.guid)] = true end
+  end
+  return marks
+end
+
+-- Those that have the mark themselves, not from the dataset above.
+local function marked_themselves(run, names)
+  local list = {}
+  for batch in zfs.batches(names, 100000) do
+    local argv = zfs.get_argv { properties = { dataset.MARK }, datasets = batch }
+    for _, row in ipairs(zfs.parse_get(run.target.host:run(argv).out)) do
+      if row.source == "local" then list[#list + 1] = row.name end
+    end
+  end
+  return list
+end
+
+--- Finds them, with their snapshots. @param run the run; @return array of { name, target_name, target }, as pairs without a source
+-- @raise what the commands met
+function missing.find(run)
+  local accounted, marks, names = accounted_names(run), marks_of(run), {}
+  for name, ds in pairs(run.target.datasets) do
+    if zfs.is_below(name, run.options.target_path) and not accounted[name] and marks[ds.mark] then names[#names + 1] = name end
+  end
+  if #names == 0 then return {} end
+  table.sort(names)
+  names = marked_themselves(run, names)
+  dataset.load_snapshots(run.target, names)
+  local list = {}
+  for i, name in ipairs(names) do list[i] = { name = name, target_name = name, target = run.target.datasets[name] } end
+  return list
+end
+
+-- Why a missing dataset is not destroyed; nil: it may be.
+local function obstacle(run, pair, age)
+  local own
+  for _, s in ipairs(pair.target:snapshots()) do
+    if not s.own then return "it has snapshots of others" end
+    own = s
+  end
+  if own and run.now - own.time <= age then return "its newest snapshot is not old enough" end
+  for name, ds in pairs(run.target.datasets) do
+    if zfs.is_below(name, pair.target_name) then return "it has children" end
+    if ds.origin and zfs.split_snapshot(ds.origin) == pair.target_name then return "it is the origin of a clone" end
+  end
+end
+
+local function destroy(run, pair)
+  local why = obstacle(run, pair, run.options.destroy_missing)
+  if why then return log.info("Keeping missing %s: %s", pair.target_name, why) end
+  log.info("Destroying missing %s", pair.target_name)
+  remove.dataset(run, pair.target_name)
+end
+
+--- Lets their own snapshots age out, and destroys those that --destroy-missing asks for; children before their parents.
+-- @param run the run; @param thin_pair function(run, side, pair) that thins one of them
+function missing.age_out(run, thin_pair)
+  for i = #run.missing, 1, -1 do
+    local pair = run.missing[i]
+    if run.target.datasets[pair.target_name] then
+      log.info("Missing on the source: %s", pair.target_name)
+      local ok = failure.guard(run, pair, thin_pair, run, run.target, pair)
+      if ok and run.options.destroy_missing then failure.guard(run, pair, destroy, run, pair) end
+    end
+  end
+end
+
+--- The missing dataset that one of the source was before it was renamed: it has a snapshot of it.
+-- @param run the run; @param pair a pair without a target; @return one of `run.missing`, or nil
+function missing.renamed_from(run, pair)
+  for _, gone in ipairs(run.missing) do
+    local there = run.target.datasets[gone.target_name]
+    local common = there and plan.common { source = pair.source, target = there }[1]
+    if common then return gone end
+  end
+end
+
+return missing
