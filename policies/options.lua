@@ -1,5 +1,7 @@
 --- The options of `autobackup`, by group. A policy that extends it has them all; values are found as `options.keep_source`.
 
+local filter = require "moonpool.filter"
+
 local function group(name, declarations)
   for _, d in ipairs(declarations) do d.group = name end
   return declarations
@@ -69,6 +71,10 @@ local GROUPS = {
     value("jobs", "N", "integer", "Transfer so many datasets at the same time.", { default = 1 }),
     value("retries", "N", "integer", "Try a transfer that the network cut off so many times more, resuming.", { default = 0 }),
     value("buffer", "SIZE", "size", "Memory buffer in the stream.", { default = 16 * 1024 * 1024 }),
+    value("compress", "TYPE", "choice", "Compress between the hosts: zstd-fast if no TYPE is given.",
+      { optional_value = "zstd-fast", choices = filter.NAMES }),
+    value("send-pipe", "CMD", "strings", "Pass the stream through this on the source."),
+    value("recv-pipe", "CMD", "strings", "Pass the stream through this on the target, the last one given first."),
     value("rate", "SIZE", "size", "Send at most so many bytes per second."),
     flag("zfs-compressed", "Accepted: blocks are sent as they are compressed on the disk wherever both ends can."),
     flag("no-zfs-compressed", "Send blocks uncompressed."),
@@ -98,6 +104,8 @@ local GROUPS = {
     flag("debug", "Show each command as it can be typed, with its host, time and exit status.", { short = "d", implies = { "verbose" } }),
     value("json", "FILE", "string", "Write the report of the run to this file."),
     value("metrics", "FILE", "string", "Write OpenMetrics to this file, for node_exporter's textfile collector."),
+    value("explain", "DATASET[@SNAPSHOT]", "string", "Change nothing: tell why datasets are selected or not, and snapshots stay or go.",
+      { optional_value = "", implies = { "test" } }),
     value("now", "TIME", "time", "Pretend the clock: epoch or YYYYMMDDHHMMSS."),
   }),
 }

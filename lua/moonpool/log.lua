@@ -42,6 +42,9 @@ function log.warn(format, ...) say("warn", format, ...) end
 --- What is done, for --verbose. @param format, ... as for string.format
 function log.info(format, ...) say("info", format, ...) end
 
+--- What was asked for, at any level. @param format, ... as for string.format
+function log.print(format, ...) log.sink("print", printable(format:format(...))) end
+
 --- Every command, for --debug. @param format, ... as for string.format
 function log.debug(format, ...) say("debug", format, ...) end
 

@@ -2,6 +2,7 @@
 
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
+local explain = require "moonpool.explain"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local missing = require "moonpool.missing"
@@ -24,12 +25,11 @@ local function selected(run)
     seen = seen or ds.source ~= "none"
     if fault and ds.source == "local" then
       failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
-    elseif verdict then
-      log.info("Selected: %s (%s)", ds.name, reason or "policy")
-      list[#list + 1] = ds.name
-    elseif verdict == false then
-      log.info("Ignoring: %s (%s)", ds.name, reason or "policy")
+    elseif verdict ~= nil then
+      log.info("%s: %s (%s)", verdict and "Selected" or "Ignoring", ds.name, reason or "policy")
+      explain.selection(run, ds.name, verdict, reason or "policy")
     end
+    if verdict then list[#list + 1] = ds.name end
   end
   if #list == 0 and not seen then
     errors.raise { code = "nothing", message = ("no dataset of %s has the property %s"):format(run.source.host.name, property),

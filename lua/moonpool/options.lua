@@ -3,7 +3,8 @@
 -- A declaration is { name = "keep-source", type =, help =, default =, short = "k", metavar =, group =, implies = { "verbose" } } or, for an argument
 -- without dashes, { name =, positional = true, optional = true, help = }. Values are found under the name with underscores. Types: string
 -- (default), flag, integer, size ("16M"), duration ("3d"), list (repeated, or with commas), strings (repeated), settings (a list of NAME=VALUE),
--- choice (one of `choices`), time (epoch, or YYYYMMDDHHMMSS).
+-- choice (one of `choices`), time (epoch, or YYYYMMDDHHMMSS). With `optional_value` an option may stand alone, and then has that value; another one
+-- is given as --name=value (or, of a choice, as the next word).
 
 local argparse = require "argparse"
 local errors = require "moonpool.error"
@@ -51,7 +52,7 @@ end
 
 local function to_string(d, value)
   if type(value) ~= "string" and type(value) ~= "number" then usage("%s: a text, not a %s", spelled(d), type(value)) end
-  if value == "" then usage("%s: an empty text", spelled(d)) end
+  if value == "" and d.optional_value ~= "" then usage("%s: an empty text", spelled(d)) end
   return tostring(value)
 end
 
@@ -106,7 +107,7 @@ local CONVERT = {
 
 local DECLARATION_FIELDS = {
   name = true, type = true, help = true, default = true, short = true, metavar = true, group = true, implies = true, positional = true,
-  optional = true, choices = true,
+  optional = true, choices = true, optional_value = true,
 }
 
 local IS_REPEATED = { list = true, strings = true, settings = true }
@@ -158,7 +159,7 @@ function options.bind(declarations, values, where)
     end
   end
   for i, d in ipairs(declarations) do
-    if d.type == "flag" and bound[keys[i]] then
+    if bound[keys[i]] then
       for _, implied in ipairs(d.implies or {}) do bound[implied:gsub("-", "_")] = true end
     end
   end
@@ -218,6 +219,32 @@ end
 -- The words of argparse as ours: "unknown option '--kep-source'\nDid you mean '--keep-source'?" in one line.
 local function one_line(message) return (message:gsub("%s*\n%s*", ", "):gsub("Did you mean", "did you mean")) end
 
+local function is_choice(d, word)
+  for _, choice in ipairs(d.choices or {}) do
+    if word == choice then return true end
+  end
+end
+
+-- Options that may stand alone, written out: argparse would take whatever comes next as their value.
+local function with_values(declarations, args)
+  local alone, words = {}, {}
+  for _, d in ipairs(declarations) do
+    if d.optional_value then alone["--" .. d.name] = d end
+  end
+  local i = 1
+  while args[i] do
+    local d = alone[args[i]]
+    if d and is_choice(d, args[i + 1]) then
+      words[#words + 1] = args[i] .. "=" .. args[i + 1]
+      i = i + 1
+    else
+      words[#words + 1] = d and args[i] .. "=" .. d.optional_value or args[i]
+    end
+    i = i + 1
+  end
+  return words
+end
+
 --- Parses a command line.
 -- @param declarations array; @param args array of words
 -- @param about { program = "moonpool autobackup", summary = text, bound = values that there are already }
@@ -230,7 +257,7 @@ function options.parse(declarations, args, about)
     help_wanted = true
     error "help" -- ends the parsing before anything that is missing is complained about
   end)
-  local ran, ok, found = pcall(parser.pparse, parser, args)
+  local ran, ok, found = pcall(parser.pparse, parser, with_values(declarations, args))
   if help_wanted then return nil, parser:get_help() end
   if not ran then error(ok, 0) end
   if not ok then usage("%s", one_line(found)) end

@@ -1,6 +1,7 @@
 --- One `zfs send | zfs receive`: with which flags, and what it said.
 
 local dataset = require "moonpool.dataset"
+local filter = require "moonpool.filter"
 local log = require "moonpool.log"
 local policy = require "moonpool.policy"
 local zfs = require "moonpool.zfs"
@@ -40,7 +41,7 @@ function stream.run(run, pair, send, label, force)
     target = pair.target_name, unmounted = true, resumable = resumable(run, pair), force = force, set = given.set, exclude = given.exclude,
   }
   log.info("%s", label)
-  local result = run.source.host:pipe({ { host = run.source.host, argv = send }, { host = run.target.host, argv = receive } },
+  local result = run.source.host:pipe(filter.stages(run, send, receive),
     { buffer = run.options.buffer, rate = run.options.rate, stall_timeout = run.stall_timeout })
   if result.dry then return end
   run.bytes = run.bytes + result.bytes

@@ -1,6 +1,7 @@
 --- Destroys on one side what the policy does not keep and nothing protects, one command a dataset.
 
 local errors = require "moonpool.error"
+local explain = require "moonpool.explain"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local missing = require "moonpool.missing"
@@ -39,7 +40,9 @@ end
 local function thin_pair(run, side, pair)
   local ds = side.label == "source" and pair.source or pair.target
   local names = {}
-  for i, s in ipairs(plan.thin(run, side.label, pair).destroy) do names[i] = s.name end
+  local planned = plan.thin(run, side.label, pair)
+  explain.thinning(run, ds, pair, planned)
+  for i, s in ipairs(planned.destroy) do names[i] = s.name end
   for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
 end
 

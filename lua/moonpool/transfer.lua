@@ -5,6 +5,7 @@
 
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
+local explain = require "moonpool.explain"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local mend = require "moonpool.mend"
@@ -102,6 +103,7 @@ end
 -- What to do for one dataset, or nil if there is nothing to send.
 local function planned_for(run, pair)
   local planned = plan.transfer(run, pair)
+  explain.transfer(run, pair, planned)
   if planned.skip then
     log.info("Ignoring: %s (%s)", pair.name, planned.skip)
     pair.skip = planned.skip

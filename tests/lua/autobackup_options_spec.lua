@@ -346,3 +346,74 @@ describe("a dataset that was renamed on the source", function()
     assert.are.equal(1, #helper.snapshots(dst, "back/nas/tank/n/c"))
   end)
 end)
+
+describe("filters", function()
+  it("stand in the stream in their order, and are undone in reverse", function()
+    local world = helper.world()
+    local before = #world.commands
+    world:program("zstd", function(_, input) return { out = "", err = "", status = 0, stream = input } end)
+    local status, lines = run(world, { compress = "zstd-fast", send_pipe = { "one", "two" }, recv_pipe = { "undo one", "undo two" } })
+    assert.are.equal(0, status, lines)
+    local seen = {}
+    for i = before + 1, #world.commands do
+      local command = world.commands[i]
+      local line = command.host .. " " .. table.concat(command.argv, " ")
+      if line:find "sh %-c" or line:find "zstd %-" and not line:find "version" then seen[#seen + 1] = line end
+    end
+    assert.are.same({
+      "src sh -c one", "src sh -c two", "src zstd -T0 -3 -qc", "dst zstd -dqc", "dst sh -c undo two", "dst sh -c undo one",
+    }, table.move(seen, 1, 6, 1, {}))
+  end)
+
+  it("of a program that is not there are left out with a warning", function()
+    local world = helper.world()
+    local status, lines = run(world, { compress = "lz4" })
+    assert.are.equal(0, status)
+    assert.matches("warn: src has no lz4: sending uncompressed", lines)
+  end)
+end)
+
+describe("--explain", function()
+  it("tells why, and changes nothing", function()
+    local world, src, dst = backed_up()
+    run(world)
+    world:tick(86400 * 90)
+    local before = { helper.snapshots(src, "tank/a"), helper.snapshots(dst, "back/nas/tank/a") }
+    local status, lines = run(world, { explain = "", test = true })
+    assert.are.equal(0, status)
+    assert.matches("tank/a: selected %(direct selection%)", lines)
+    assert.matches("tank/a/b: selected %(inherited selection%)", lines)
+    assert.matches("tank/a@nas%-%d+ goes: no rule keeps it", lines)
+    assert.matches("tank/a@nas%-%d+ stays: the newest", lines)
+    assert.are.same(before, { helper.snapshots(src, "tank/a"), helper.snapshots(dst, "back/nas/tank/a") })
+  end)
+
+  it("tells of one snapshot only", function()
+    local world, src = backed_up()
+    local _, lines = run(world, { explain = "tank/a@" .. helper.snapshots(src, "tank/a")[1], test = true })
+    assert.is_nil(lines:find("tank/a/b@", 1, true))
+    assert.matches("tank/a@nas%-%d+ stays", lines)
+  end)
+end)
+
+describe("the report", function()
+  local report = require "moonpool.report"
+
+  it("tells of each dataset its base, snapshots, bytes and lag, and of failures code and hint", function()
+    local world, _, dst = backed_up()
+    dst:run { "zfs", "snapshot", "back/nas/tank/a@mine" }
+    world:write("tank/a/b", 3000)
+    local made
+    local reporting = require("policies.autobackup"):extend { name = "reporting", after = function(_, r, err) made = report.make(r, err) end }
+    assert.are.equal(1, (helper.backup(world, {}, reporting)))
+    assert.are.same({ "failed", 1, 2 }, { made.result, made.failures, #made.datasets })
+    local a, b = made.datasets[1], made.datasets[2]
+    assert.are.same({ "tank/a", "failed", "diverged" }, { a.name, a.result, a.error.code })
+    assert.matches("ignore%-new", a.error.hint)
+    assert.are.same({ "sent", "@nas-20261123000000", { "nas-20261124000000" }, 0 }, { b.result, b.base, { b.snapshots[1] }, b.lag_seconds })
+    assert.is_true(b.bytes > 3000)
+    assert.matches('"lag_seconds": ?86400', report.json(made))
+    assert.matches('moonpool_dataset_lag_seconds{backup="nas",source="src",target="dst",dataset="tank/a"} 86400\n', report.metrics(made))
+    assert.matches("# EOF\n$", report.metrics(made))
+  end)
+end)
