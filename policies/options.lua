@@ -104,6 +104,8 @@ local GROUPS = {
     flag("debug", "Show each command as it can be typed, with its host, time and exit status.", { short = "d", implies = { "verbose" } }),
     value("json", "FILE", "string", "Write the report of the run to this file."),
     value("metrics", "FILE", "string", "Write OpenMetrics to this file, for node_exporter's textfile collector."),
+    flag("progress", "Show progress though standard error is no terminal."),
+    flag("no-progress", "Show no progress."),
     value("explain", "DATASET[@SNAPSHOT]", "string", "Change nothing: tell why datasets are selected or not, and snapshots stay or go.",
       { optional_value = "", implies = { "test" } }),
     value("now", "TIME", "time", "Pretend the clock: epoch or YYYYMMDDHHMMSS."),

@@ -11,7 +11,11 @@ local SHOWN = {
   debug = { error = true, warn = true, info = true, debug = true },
 }
 
+--- Called before each line, to wipe away what is drawn on the terminal; nil: nothing is.
+log.before_line = nil
+
 local function write(level, line)
+  if log.before_line then log.before_line() end
   if level == "error" or level == "warn" then
     io.stderr:write("moonpool: ", level == "warn" and "warning: " or "", line, "\n")
   else

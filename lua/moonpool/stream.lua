@@ -32,6 +32,15 @@ local function resumable(run, pair)
     and dataset.has_feature(run.target, pair.target_name, "extensible_dataset")
 end
 
+-- Shows the transfer where progress is shown; the estimate costs one more `zfs send`.
+local function in_sight(run, pair, send)
+  if not run.progress then return nil, function() end end
+  local argv = table.move(send, 3, #send, 4, { "zfs", "send", "-nP" })
+  local look = run.source.host:run(argv, { check = false })
+  local estimate = look.status == 0 and zfs.parse_send_estimate(look.out .. look.err).bytes or nil
+  return run.progress:transfer(pair.name, estimate)
+end
+
 --- Sends and receives; returns when both have ended well.
 -- @param run the run; @param pair the pair; @param send argv of the `zfs send`; @param label what is said; @param force receive with -F
 -- @raise what the first failing end met
@@ -41,8 +50,10 @@ function stream.run(run, pair, send, label, force)
     target = pair.target_name, unmounted = true, resumable = resumable(run, pair), force = force, set = given.set, exclude = given.exclude,
   }
   log.info("%s", label)
+  local begin, finish = in_sight(run, pair, send)
+  local _ <close> = setmetatable({}, { __close = finish })
   local result = run.source.host:pipe(filter.stages(run, send, receive),
-    { buffer = run.options.buffer, rate = run.options.rate, stall_timeout = run.stall_timeout })
+    { buffer = run.options.buffer, rate = run.options.rate, stall_timeout = run.stall_timeout, on_start = begin })
   if result.dry then return end
   run.bytes = run.bytes + result.bytes
   pair.bytes, pair.seconds = (pair.bytes or 0) + result.bytes, (pair.seconds or 0) + result.seconds

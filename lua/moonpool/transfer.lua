@@ -11,6 +11,7 @@ local log = require "moonpool.log"
 local mend = require "moonpool.mend"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
+local progress = require "moonpool.progress"
 local resume = require "moonpool.resume"
 local sched = require "moonpool.sched"
 local settle = require "moonpool.settle"
@@ -208,6 +209,7 @@ end
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
   hold_all(run)
+  local _ <close> = progress.is_wanted(run.options) and progress.start(run) or nil
   local waiting, since = {}, run.clock()
   local function settle_waiting()
     local list = waiting
@@ -218,6 +220,7 @@ function transfer.all(run)
     for _, other in ipairs(pair.after) do other.finished:wait() end
     local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
     pair.finished:set()
+    if run.progress then run.progress.done = run.progress.done + 1 end
     policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)
     if ok then waiting[#waiting + 1] = pair end
     if run.clock() - since > SETTLE_AFTER_SECONDS then settle_waiting() end
