@@ -13,6 +13,7 @@
 
 #define MAX_COLUMNS 16
 #define ROW_BLOCK ((size_t)4096) /* rows of a block */
+#define DATASET_BLOCK ((size_t)256)
 #define TEXT_BITS 18
 #define TEXT_BLOCK ((size_t)1 << TEXT_BITS) /* bytes of a block */
 #define MAX_ROW (TEXT_BLOCK / 2)            /* bytes: there is no longer row, only something that is not a listing */
@@ -49,8 +50,8 @@ struct mp_catalog {
     names words, dataset_names;
     blocks rows; /* each the cells of ROW_BLOCK rows (numbers, or offsets of words), then the rows themselves */
     size_t n_rows;
-    dataset *datasets;
-    size_t n_datasets, datasets_cap;
+    blocks datasets;
+    size_t n_datasets;
     buf rest; /* the beginning of a row that was cut by the end of a chunk */
     fault fault;
 };
@@ -132,14 +133,12 @@ static uint64_t *find_slot(const mp_catalog *c, const names *t, const char *s, s
 {
     size_t i = hash & (t->cap - 1);
 
-    for (;; i = (i + 1) & (t->cap - 1)) {
-        const char *known;
-        if (t->slots[i] == 0)
-            return &t->slots[i];
-        known = text_at(c, (uint32_t)t->slots[i]);
+    for (; t->slots[i] != 0; i = (i + 1) & (t->cap - 1)) {
+        const char *known = text_at(c, (uint32_t)t->slots[i]);
         if ((uint32_t)(t->slots[i] >> 32) == hash && strncmp(known, s, n) == 0 && known[n] == '\0')
-            return &t->slots[i];
+            break;
     }
+    return &t->slots[i];
 }
 
 /* Makes room for one more string. */
@@ -153,13 +152,10 @@ static int names_grow(mp_catalog *c, names *t)
     slots = calloc(cap, sizeof *slots);
     if (slots == NULL)
         return no_memory(c);
-    for (size_t i = 0; i < t->cap; i++) {
-        size_t at = (size_t)(t->slots[i] >> 32) & (cap - 1);
-        if (t->slots[i] == 0)
-            continue;
-        while (slots[at] != 0)
+    for (size_t i = 0, at; i < t->cap; i++) {
+        for (at = (size_t)(t->slots[i] >> 32) & (cap - 1); slots[at] != 0;)
             at = (at + 1) & (cap - 1);
-        slots[at] = t->slots[i];
+        slots[at] = t->slots[i]; /* a free one leaves a free one */
     }
     free(t->slots);
     t->slots = slots;
@@ -167,22 +163,23 @@ static int names_grow(mp_catalog *c, names *t)
     return MP_OK;
 }
 
-/* The offset of a word that is kept once. */
-static int intern(mp_catalog *c, uint32_t *offset, const char *s, size_t n)
+/* The offset of a string that is kept once in that table; a new one with n_before bytes before it. */
+static int intern(mp_catalog *c, names *t, uint32_t *offset, const void *before, size_t n_before, const char *s,
+                  size_t n)
 {
     uint32_t hash = hash_of(s, n);
     uint64_t *slot;
-    int rc = names_grow(c, &c->words);
+    int rc = names_grow(c, t);
 
     if (rc != MP_OK)
         return rc;
-    slot = find_slot(c, &c->words, s, n, hash);
+    slot = find_slot(c, t, s, n, hash);
     if (*slot == 0) {
-        rc = add_text(c, offset, "", 0, s, n);
+        rc = add_text(c, offset, before, n_before, s, n);
         if (rc != MP_OK)
             return rc;
         *slot = (uint64_t)hash << 32 | *offset;
-        c->words.len++;
+        t->len++;
     }
     *offset = (uint32_t)*slot;
     return MP_OK;
@@ -190,55 +187,44 @@ static int intern(mp_catalog *c, uint32_t *offset, const char *s, size_t n)
 
 /* ---- datasets ------------------------------------------------------------------------------------------ */
 
-static uint32_t dataset_number(const mp_catalog *c, uint64_t slot)
+static dataset *dataset_at(const mp_catalog *c, size_t number)
 {
-    uint32_t number;
-    memcpy(&number, text_at(c, (uint32_t)slot) - sizeof number, sizeof number);
-    return number;
+    assert(number < c->n_datasets);
+    return (dataset *)c->datasets.list[number / DATASET_BLOCK] + number % DATASET_BLOCK;
 }
 
-static int add_dataset(mp_catalog *c, const char *name, size_t n, uint32_t hash)
+/* The number of the dataset whose name is there. */
+static uint32_t dataset_number(const mp_catalog *c, uint32_t offset)
 {
-    uint32_t number = (uint32_t)c->n_datasets, at = 0;
-    int rc = names_grow(c, &c->dataset_names);
-
-    if (rc == MP_OK && c->n_datasets == c->datasets_cap) {
-        size_t cap = c->datasets_cap > 0 ? c->datasets_cap * 2 : 64;
-        dataset *datasets = realloc(c->datasets, cap * sizeof *datasets);
-        if (datasets == NULL)
-            return no_memory(c);
-        c->datasets = datasets;
-        c->datasets_cap = cap;
-    }
-    if (rc == MP_OK)
-        rc = add_text(c, &at, &number, sizeof number, name, n);
-    if (rc != MP_OK)
-        return rc;
-    *find_slot(c, &c->dataset_names, name, n, hash) = (uint64_t)hash << 32 | at;
-    c->dataset_names.len++;
-    c->datasets[c->n_datasets++] = (dataset){.name = at, .first = NO_ROW, .last = NO_ROW};
-    return MP_OK;
+    uint32_t number;
+    memcpy(&number, text_at(c, offset) - sizeof number, sizeof number);
+    return number;
 }
 
 /* The number of a dataset, which is added if it is new. */
 static int dataset_of(mp_catalog *c, size_t *number, const char *name, size_t n)
 {
-    uint32_t hash;
-    uint64_t slot = 0;
+    uint32_t at, next = (uint32_t)c->n_datasets;
+    int rc = MP_OK;
 
-    if (c->n_datasets >
-        0) { /* rows of one dataset mostly follow each other, and the last one seen is mostly the newest */
-        const char *newest = text_at(c, c->datasets[c->n_datasets - 1].name);
-        if (strncmp(newest, name, n) == 0 && newest[n] == '\0') {
-            *number = c->n_datasets - 1;
+    if (next > 0) { /* rows of one dataset mostly follow each other: the newest is asked first */
+        const char *newest = text_at(c, dataset_at(c, next - 1)->name);
+        *number = next - 1;
+        if (strncmp(newest, name, n) == 0 && newest[n] == '\0')
             return MP_OK;
-        }
     }
-    hash = hash_of(name, n);
-    if (c->dataset_names.cap > 0)
-        slot = *find_slot(c, &c->dataset_names, name, n, hash);
-    *number = slot != 0 ? dataset_number(c, slot) : c->n_datasets;
-    return slot != 0 ? MP_OK : add_dataset(c, name, n, hash);
+    if (next == c->datasets.n * DATASET_BLOCK)
+        rc = add_block(c, &c->datasets, DATASET_BLOCK * sizeof(dataset));
+    if (rc == MP_OK)
+        rc = intern(c, &c->dataset_names, &at, &next, sizeof next, name, n);
+    if (rc != MP_OK)
+        return rc;
+    *number = dataset_number(c, at);
+    if (*number == c->n_datasets) {
+        c->n_datasets++;
+        *dataset_at(c, *number) = (dataset){.name = at, .first = NO_ROW, .last = NO_ROW};
+    }
+    return MP_OK;
 }
 
 /* ---- rows ---------------------------------------------------------------------------------------------- */
@@ -252,19 +238,13 @@ static int bad_row(mp_catalog *c, const char *line, size_t n, const char *why)
     return rc;
 }
 
-static bool is_word(const char *s, size_t n, const char *word)
-{
-    return strlen(word) == n && memcmp(s, word, n) == 0;
-}
-
 static bool number_of(uint64_t *out, const char *s, size_t n)
 {
     uint64_t value = 0;
 
-    if (is_word(s, n, "-") || is_word(s, n, "none")) {
-        *out = 0;
+    *out = 0;
+    if ((n == 1 && *s == '-') || (n == 4 && memcmp(s, "none", 4) == 0))
         return true;
-    }
     for (size_t i = 0; i < n; i++) {
         unsigned digit = (unsigned)(unsigned char)s[i] - '0';
         if (digit > 9 || value > (UINT64_MAX - digit) / 10)
@@ -282,6 +262,7 @@ static uint64_t *cells_at(const mp_catalog *c, size_t at)
 
 static row *row_at(const mp_catalog *c, size_t at)
 {
+    assert(at < c->n_rows);
     return (row *)((uint64_t *)c->rows.list[at / ROW_BLOCK] + ROW_BLOCK * c->columns) + at % ROW_BLOCK;
 }
 
@@ -310,11 +291,10 @@ static int parse_cells(mp_catalog *c, const char *line, size_t len, const char *
         s++;
         tab = memchr(s, '\t', (size_t)(end - s));
         tab = tab != NULL ? tab : end;
-        if (c->types[i] == 'u') {
-            if (!number_of(&cells[i], s, (size_t)(tab - s)))
-                return bad_row(c, line, len, "has a bad number");
-        } else {
-            rc = intern(c, &word, s, (size_t)(tab - s));
+        if (c->types[i] == 'u' && !number_of(&cells[i], s, (size_t)(tab - s)))
+            return bad_row(c, line, len, "has a bad number");
+        if (c->types[i] == 's') {
+            rc = intern(c, &c->words, &word, "", 0, s, (size_t)(tab - s));
             if (rc != MP_OK)
                 return rc;
             cells[i] = word;
@@ -326,23 +306,22 @@ static int parse_cells(mp_catalog *c, const char *line, size_t len, const char *
 
 static void append_row(mp_catalog *c, size_t number, uint32_t kind, uint32_t name)
 {
-    dataset *d = &c->datasets[number];
+    dataset *d = dataset_at(c, number);
     uint32_t at = (uint32_t)c->n_rows;
 
+    c->n_rows++;
     *row_at(c, at) = (row){.name = name, .next = kind << KIND_SHIFT | NO_ROW};
     if (d->first == NO_ROW)
         d->first = at;
     else
         row_at(c, d->last)->next = (row_at(c, d->last)->next & ~ROW_MASK) | at;
     d->last = at;
-    c->n_rows++;
 }
 
 /* One line, without its newline. Nothing of a bad one is kept but, maybe, a name. */
 static int parse_row(mp_catalog *c, const char *line, size_t len)
 {
-    const char *tab = memchr(line, '\t', len);
-    size_t name_len = tab != NULL ? (size_t)(tab - line) : len, number, i = 0;
+    size_t name_len, number, i;
     uint32_t kind, name = 4;
     int rc;
 
@@ -350,8 +329,8 @@ static int parse_row(mp_catalog *c, const char *line, size_t len)
         return bad_row(c, line, len, "does not end");
     if (memchr(line, '\0', len) != NULL)
         return bad_row(c, line, len, "has a NUL byte");
-    while (i < name_len && line[i] != '@' && line[i] != '#')
-        i++;
+    name_len = strcspn(line, "\t\n"); /* a line ends in one, or is a buffer's and ends in a NUL */
+    i = strcspn(line, "@#\t\n");
     kind = i == name_len ? 0 : line[i] == '@' ? 1 : 2;
     if (i == 0 || (kind != 0 && i + 1 == name_len))
         return bad_row(c, line, len, "has no proper name");
@@ -359,7 +338,7 @@ static int parse_row(mp_catalog *c, const char *line, size_t len)
     if (rc == MP_OK)
         rc = parse_cells(c, line, len, line + name_len);
     if (rc == MP_OK && kind != 0)
-        rc = intern(c, &name, line + i + 1, name_len - i - 1);
+        rc = intern(c, &c->words, &name, "", 0, line + i + 1, name_len - i - 1);
     if (rc == MP_OK)
         rc = dataset_of(c, &number, line, i);
     if (rc == MP_OK)
@@ -374,7 +353,6 @@ int mp_catalog_new(mp_catalog **out, const char *columns)
     static const uint32_t beginning = 0; /* so that no offset is 0, and "" is at 4 */
     mp_catalog *c;
     uint32_t at;
-    int rc;
 
     if (strlen(columns) > MAX_COLUMNS || columns[strspn(columns, "us")] != '\0')
         return MP_INVALID;
@@ -383,10 +361,9 @@ int mp_catalog_new(mp_catalog **out, const char *columns)
         return MP_SYSTEM;
     c->columns = strlen(columns);
     memcpy(c->types, columns, c->columns + 1);
-    rc = add_text(c, &at, &beginning, sizeof beginning, "", 0);
-    if (rc != MP_OK) {
+    if (add_text(c, &at, &beginning, sizeof beginning, "", 0) != MP_OK) {
         mp_catalog_free(c);
-        return rc;
+        return MP_SYSTEM;
     }
     *out = c;
     return MP_OK;
@@ -400,7 +377,7 @@ void mp_catalog_free(mp_catalog *c)
     free_blocks(&c->rows);
     free(c->words.slots);
     free(c->dataset_names.slots);
-    free(c->datasets);
+    free_blocks(&c->datasets);
     buf_free(&c->rest);
     free(c);
 }
@@ -420,20 +397,17 @@ int mp_catalog_feed(mp_catalog *c, const void *bytes, size_t n)
     const char *s = bytes, *end = s + n, *newline;
     int rc = c->fault.code;
 
-    while (rc == MP_OK && s < end && (newline = memchr(s, '\n', (size_t)(end - s))) != NULL) {
-        if (c->rest.len > 0) {
-            rc = keep_rest(c, s, (size_t)(newline - s));
-            if (rc == MP_OK)
-                rc = parse_row(c, c->rest.data, c->rest.len);
-            c->rest.len = 0;
-        } else {
+    for (; rc == MP_OK && s < end && (newline = memchr(s, '\n', (size_t)(end - s))) != NULL; s = newline + 1) {
+        if (c->rest.len == 0) {
             rc = parse_row(c, s, (size_t)(newline - s));
+            continue;
         }
-        s = newline + 1;
+        rc = keep_rest(c, s, (size_t)(newline - s));
+        if (rc == MP_OK)
+            rc = parse_row(c, c->rest.data, c->rest.len);
+        c->rest.len = 0;
     }
-    if (rc == MP_OK && s < end)
-        rc = keep_rest(c, s, (size_t)(end - s));
-    return rc;
+    return rc == MP_OK && s < end ? keep_rest(c, s, (size_t)(end - s)) : rc;
 }
 
 int mp_catalog_end(mp_catalog *c)
@@ -460,44 +434,34 @@ size_t mp_catalog_rows(const mp_catalog *c)
 
 const char *mp_catalog_dataset_name(const mp_catalog *c, size_t number)
 {
-    assert(number < c->n_datasets);
-    return text_at(c, c->datasets[number].name);
+    return text_at(c, dataset_at(c, number)->name);
 }
 
 ptrdiff_t mp_catalog_find(const mp_catalog *c, const char *name)
 {
     size_t n = strlen(name);
     uint64_t slot = c->dataset_names.cap > 0 ? *find_slot(c, &c->dataset_names, name, n, hash_of(name, n)) : 0;
-    return slot != 0 ? (ptrdiff_t)dataset_number(c, slot) : -1;
-}
-
-static ptrdiff_t row_or_none(uint32_t at)
-{
-    return at != NO_ROW ? (ptrdiff_t)at : -1;
+    return slot != 0 ? (ptrdiff_t)dataset_number(c, (uint32_t)slot) : -1;
 }
 
 ptrdiff_t mp_catalog_first(const mp_catalog *c, size_t number)
 {
-    assert(number < c->n_datasets);
-    return row_or_none(c->datasets[number].first);
+    return (ptrdiff_t)dataset_at(c, number)->first; /* a dataset is made by a row of it */
 }
 
 ptrdiff_t mp_catalog_next(const mp_catalog *c, size_t at)
 {
-    assert(at < c->n_rows);
-    return row_or_none(row_at(c, at)->next & ROW_MASK);
+    uint32_t next = row_at(c, at)->next & ROW_MASK;
+    return next != NO_ROW ? (ptrdiff_t)next : -1;
 }
 
 int mp_catalog_kind(const mp_catalog *c, size_t at)
 {
-    static const char kinds[] = {0, '@', '#'};
-    assert(at < c->n_rows);
-    return kinds[row_at(c, at)->next >> KIND_SHIFT];
+    return "\0@#"[row_at(c, at)->next >> KIND_SHIFT];
 }
 
 const char *mp_catalog_row_name(const mp_catalog *c, size_t at)
 {
-    assert(at < c->n_rows);
     return text_at(c, row_at(c, at)->name);
 }
 

@@ -246,8 +246,9 @@ MP_API struct lua_State *mp_state_lua(mp_state *state);
 MP_API int mp_state_eval(mp_state *state, const char *text, const char *chunk, char **result);
 /* The command line program: argv as main() has it. Returns the exit status. */
 MP_API int mp_state_main(mp_state *state, int argc, char *const argv[]);
-/* Asks the running script to stop: every job is cancelled, `await` raises "cancelled". Safe in a signal handler. */
-MP_API void mp_state_interrupt(mp_state *state);
+/* Asks the running script to stop: every job is cancelled, `await` raises "cancelled". Returns true if an earlier one is still being dealt with: then
+ * whoever asks may want to end the process. Safe in a signal handler. */
+MP_API bool mp_state_interrupt(mp_state *state);
 
 /* Opens the module in a Lua state of somebody else; what `require "moonpool"` calls. */
 MP_API int luaopen_moonpool(struct lua_State *L);

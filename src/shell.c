@@ -64,7 +64,7 @@ static const char prologue[] =
     /* wait ends early, once, when the trap has caught something */
     "mp_run() { printf '\\n%%s pid %%d\\n' $mp_n $1 >&2; mp_t=1\n"
     "while [ -n \"$mp_t\" ]; do mp_t=; wait $1 2>/dev/null; mp_s=$?; done\n"
-    "printf '\\n%%s end %%d\\n' $mp_n $mp_s; printf '\\n%%s end\\n' $mp_n >&2; }\n";
+    "printf '\\n%%s end %%d\\n' $mp_n $mp_s; printf '\\n%%s end\\n' $mp_n >&2; }; mp_hello\n";
 
 /* ---- marks --------------------------------------------------------------------------------------------- */
 
@@ -109,7 +109,7 @@ static void scan(shell *sh, int stream)
             continue;
         }
         l->b.len -= (size_t)n;
-        memmove(s, s + n, l->b.len - l->ready);
+        memmove(s, s + n, l->b.len - l->ready + 1); /* the NUL too */
         if (word[0] == 'p') {
             sh->pid = number;
         } else {
@@ -181,19 +181,6 @@ static void begin(shell *sh)
     sh->status = -1;
 }
 
-/* Why an sh that should have answered did not: its carrier has ended. `said`: its standard error. */
-static int no_answer(shell *sh, const char *said, fault *f)
-{
-    proc_end end = {.code = MP_DISCONNECT, .status = -1};
-
-    (void)sh->carrier->ops->ended(sh->carrier, &end);
-    if (end.code == MP_OK || end.code == MP_EXIT || end.code == MP_SIGNAL) {
-        (void)snprintf(end.message, sizeof end.message, "no shell there (exit %d)", end.status);
-        end.code = MP_EXIT;
-    }
-    return far_lost(f, &end, said);
-}
-
 /* Sends the text and waits until both streams have come to their mark; whatever came before is thrown away. */
 static int converse(shell *sh, double timeout, const wake *cancel, fault *f)
 {
@@ -215,22 +202,21 @@ static int converse(shell *sh, double timeout, const wake *cancel, fault *f)
         if (out->end && err->end)
             break;
         if (out->eof && err->eof && sh->carrier->ops->ended(sh->carrier, &end))
-            return no_answer(sh, err->b.data != NULL ? err->b.data : "", f);
-        rc = proc_turn(sh->carrier, want, until, cancel, f);
+            rc = MP_EXIT;
+        else
+            rc = proc_turn(sh->carrier, want, until, cancel, f);
     }
-    drop_ready(out, out->ready);
-    drop_ready(err, err->ready);
     if (rc == MP_TIMEOUT)
         (void)fault_set(f, rc, "no shell answered within %g seconds", timeout);
+    if (rc == MP_EXIT && (end.code == MP_OK || end.code == MP_EXIT || end.code == MP_SIGNAL)) {
+        end.code = MP_EXIT;
+        (void)snprintf(end.message, sizeof end.message, "no shell there (exit %d)", end.status);
+    }
+    if (rc == MP_EXIT)
+        rc = far_lost(f, &end, err->b.data != NULL ? err->b.data : "");
+    drop_ready(out, out->ready);
+    drop_ready(err, err->ready);
     return rc;
-}
-
-static void shell_free(shell *sh)
-{
-    buf_free(&sh->unsent);
-    buf_free(&sh->lanes[PROC_OUT].b);
-    buf_free(&sh->lanes[PROC_ERR].b);
-    free(sh);
 }
 
 int shell_open(shell **out, proc *carrier, double timeout, const wake *cancel, fault *f)
@@ -243,13 +229,10 @@ int shell_open(shell **out, proc *carrier, double timeout, const wake *cancel, f
     sh->carrier = carrier;
     far_nonce(sh->nonce);
     rc = buf_fmt(&sh->unsent, prologue, sh->nonce);
-    if (rc == MP_OK)
-        rc = buf_str(&sh->unsent, "mp_hello\n");
     rc = rc == MP_OK ? converse(sh, timeout, cancel, f) : fault_set(f, rc, "out of memory");
-    if (rc == MP_OK && sh->broken)
-        rc = fault_set(f, MP_SYSTEM, "out of memory");
     if (rc != MP_OK) {
-        shell_free(sh);
+        sh->carrier = NULL;
+        shell_close(sh);
         return rc;
     }
     sh->group = sh->status;
@@ -280,8 +263,12 @@ void shell_close(shell *sh)
 {
     if (sh == NULL)
         return;
-    sh->carrier->ops->destroy(sh->carrier);
-    shell_free(sh);
+    if (sh->carrier != NULL)
+        sh->carrier->ops->destroy(sh->carrier);
+    buf_free(&sh->unsent);
+    buf_free(&sh->lanes[PROC_OUT].b);
+    buf_free(&sh->lanes[PROC_ERR].b);
+    free(sh);
 }
 
 /* ---- a command ----------------------------------------------------------------------------------------- */
@@ -337,8 +324,7 @@ static bool start_failed(command *c, proc_end *end)
 {
     lane *err = &c->sh->lanes[PROC_ERR];
 
-    if (!command_over(c->sh) || c->sh->status < 126 || c->sh->status > 127 || err->seen > FAR_HOLD ||
-        err->b.data == NULL)
+    if (!command_over(c->sh) || err->seen > FAR_HOLD || err->b.data == NULL)
         return false;
     end->status = c->sh->status;
     return far_spawn_failed(end, c->program, err->b.data, err->ready);
@@ -372,39 +358,32 @@ static ssize_t command_read(proc *p, int stream, void *bytes, size_t size)
 
 static ssize_t command_write(proc *p, const void *bytes, size_t n)
 {
-    (void)p;
-    (void)bytes;
-    (void)n;
-    return PROC_EOF;
-}
-
-static void command_close_in(proc *p)
-{
-    (void)p; /* it has /dev/null from the start */
+    (void)p, (void)bytes, (void)n;
+    return PROC_EOF; /* it has /dev/null from the start */
 }
 
 static void command_close_out(proc *p)
 {
-    ((command *)p)->discards = true;
-    drop_ready(&((command *)p)->sh->lanes[PROC_OUT], ((command *)p)->sh->lanes[PROC_OUT].ready);
+    command *c = (command *)p;
+    c->discards = true;
+    drop_ready(&c->sh->lanes[PROC_OUT], c->sh->lanes[PROC_OUT].ready);
 }
 
 /* The carrier has ended under the command. */
 static void disconnected(const command *c, proc_end *end)
 {
-    fault f = {0};
     proc_end carrier = *end;
 
-    *end = (proc_end){.code = MP_DISCONNECT, .status = -1};
     if (c->killed == SIGKILL) {
-        (void)far_status(end, 128 + SIGKILL);
-    } else if (carrier.code == MP_OK || carrier.code == MP_EXIT || carrier.code == MP_SIGNAL) {
-        (void)fault_set(&f, MP_DISCONNECT, "the shell on the far side ended (%s)",
-                        carrier.message[0] != '\0' ? carrier.message : mp_code_name(carrier.code));
-        memcpy(end->message, f.text, sizeof f.text);
-    } else {
-        memcpy(end->message, carrier.message, sizeof carrier.message);
+        far_status(end, 128 + SIGKILL);
+        return;
     }
+    end->code = MP_DISCONNECT;
+    end->status = -1;
+    end->signal = 0;
+    if (carrier.code == MP_OK || carrier.code == MP_EXIT || carrier.code == MP_SIGNAL)
+        (void)snprintf(end->message, sizeof end->message, "the shell on the far side ended (%.200s)",
+                       carrier.message[0] != '\0' ? carrier.message : mp_code_name(carrier.code));
 }
 
 static bool command_ended(proc *p, proc_end *end)
@@ -432,10 +411,14 @@ static void command_kill(proc *p, int number)
     c->sh->carrier->ops->kill(c->sh->carrier, number);
 }
 
-static int command_fd(proc *p, int stream)
+static void command_close_in(proc *p)
 {
     (void)p;
-    (void)stream;
+}
+
+static int command_fd(proc *p, int stream)
+{
+    (void)p, (void)stream;
     return -1;
 }
 

@@ -367,7 +367,7 @@ int sshpool_new(sshpool **out, const char *destination, const mp_host_options *o
 {
     sshpool *pool = calloc(1, sizeof *pool);
 
-    if (h == NULL)
+    if (pool == NULL)
         return MP_SYSTEM;
     if (pthread_mutex_init(&pool->lock, NULL) != 0)
         goto no_lock;
@@ -376,7 +376,7 @@ int sshpool_new(sshpool **out, const char *destination, const mp_host_options *o
     pool->name = destination;
     pool->options = *options;
     pool->no_shell = options->no_shell;
-    *out = h;
+    *out = pool;
     return MP_OK;
 no_condition:
     (void)pthread_mutex_destroy(&pool->lock);
@@ -387,7 +387,7 @@ no_lock:
 
 void sshpool_free(sshpool *pool)
 {
-    if (h == NULL)
+    if (pool == NULL)
         return;
     for (size_t i = 0; i < pool->idle_shells; i++)
         shell_close(pool->shells[i].sh); /* their connections become idle, and end below */

@@ -1,0 +1,132 @@
+# moonpool: `make demo` and `make check` do all the set-up by themselves; docs/operations.md has the rest.
+#
+#   make            build/moonpool, build/libmoonpool.a and .so, build/lua/moonpool.so (for a stock lua5.4)
+#   make install    to $(DESTDIR)$(PREFIX); install-compat adds the names of zfs_autobackup
+#   make deps       what is needed to build; demo and check install what they need themselves
+#   make demo       a real backup on real pools
+#   make check      all tests; check-quick: those that need no virtual machine
+#   make format     clang-format over the C files
+PREFIX  ?= /usr/local
+CC      ?= cc
+LUA     ?= lua5.4
+O       ?= build
+
+MAKEFLAGS += --no-print-directory
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+endif
+
+PACKAGES = lua5.4 libssh libedit
+WARN  = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla \
+        -Wformat=2 -Wundef -Wconversion -Wno-sign-conversion -Wnull-dereference
+CPPFLAGS += -D_POSIX_C_SOURCE=200809L -DMP_PREFIX='"$(PREFIX)"' -Isrc
+CFLAGS   ?= -O2 -g
+override CFLAGS += -std=c11 $(WARN) -pthread -fPIC -fvisibility=hidden $(SANITIZE)
+LDFLAGS  += -pthread $(SANITIZE)
+
+SRC      = $(filter-out src/main.c,$(wildcard src/*.c))
+OBJ      = $(SRC:src/%.c=$(O)/%.o) $(O)/embedded.o
+LUA_FILES = $(shell find lua policies -name '*.lua' | sort)
+# Lua libraries of the system that the program carries along. inspect.lua has no copy for 5.4 and needs none.
+LIBRARIES = $(foreach name,argparse dkjson inspect,$(name).lua=$(firstword $(wildcard /usr/share/lua/5.4/$(name).lua \
+            /usr/local/share/lua/5.4/$(name).lua /usr/share/lua/5.3/$(name).lua) missing-$(name).lua))
+
+ifneq ($(filter-out deps demo check check-quick clean format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
+$(error pkg-config does not find $(PACKAGES): `make deps` installs what is needed)
+endif
+endif
+CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LUA_LIBS  = $(shell pkg-config --libs lua5.4 2>/dev/null)
+LIBS      = $(shell pkg-config --libs libssh libedit 2>/dev/null)
+
+# Says what is made, or with V=1 the whole command.
+quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
+
+.PHONY: all install install-compat deps demo check check-quick build-tests format clean
+all: $(O)/moonpool $(O)/libmoonpool.a $(O)/libmoonpool.so $(O)/lua/moonpool.so
+
+$(O)/%.o: src/%.c | $(O)/lua
+	$(call quiet,cc)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(O)/embedded.c: $(LUA_FILES) src/embed.lua | $(O)/lua
+	$(call quiet,lua)$(LUA) src/embed.lua $(foreach f,$(LUA_FILES),$(f)=$(f)) $(LIBRARIES) >$@.new && mv $@.new $@
+
+$(O)/embedded.o: $(O)/embedded.c src/embedded.h
+	$(call quiet,cc)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(O)/libmoonpool.a: $(OBJ)
+	$(call quiet,ar)rm -f $@ && ar rcs $@ $^
+
+$(O)/libmoonpool.so: $(OBJ)
+	$(call quiet,ld)$(CC) $(LDFLAGS) -shared -Wl,-soname,libmoonpool.so -o $@ $^ $(LIBS) $(LUA_LIBS)
+
+# The host program has Lua: a second copy in the module would not know its values.
+$(O)/lua/moonpool.so: $(OBJ)
+	$(call quiet,ld)$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS)
+
+$(O)/moonpool: $(O)/main.o $(O)/libmoonpool.a
+	$(call quiet,ld)$(CC) $(LDFLAGS) -Wl,--as-needed -o $@ $^ $(LIBS) $(LUA_LIBS)
+
+$(O)/lua:
+	@mkdir -p $@
+
+-include $(OBJ:.o=.d) $(O)/main.d
+
+# ---- tests ---------------------------------------------------------------------------------------------------
+
+C_TESTS = $(wildcard tests/c/*_test.c tests/ssh/*_test.c)
+TEST_PROGRAMS = $(patsubst tests/%.c,$(O)/tests/%,$(C_TESTS))
+TEST_HELPERS = $(wildcard tests/ssh/sshd.c)
+
+$(O)/tests/%: tests/%.c $(TEST_HELPERS) $(O)/libmoonpool.a $(wildcard tests/c/*.h tests/ssh/*.h)
+	$(call quiet,cc)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Itests/c -Itests/ssh -o $@ $< $(if $(filter tests/ssh/%,$<),$(TEST_HELPERS)) \
+	  $(O)/libmoonpool.a $(LDFLAGS) -lcmocka $(LIBS) $(LUA_LIBS)
+
+build-tests: all $(TEST_PROGRAMS)
+
+QUICK = lint floors c lua ssh cli embed
+FULL  = $(QUICK) asan tsan zfs
+
+check-quick:
+	@tests/deps build test
+	@$(MAKE) build-tests
+	@tests/run $(QUICK)
+
+check:
+	@tests/deps build test bed
+	@$(MAKE) build-tests
+	@tests/run $(FULL)
+
+demo:
+	@tests/deps build test bed
+	@$(MAKE) all
+	@tests/bed/bed run -- tests/demo
+
+# ---- the rest ------------------------------------------------------------------------------------------------
+
+deps:
+	@tests/deps build
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/lua/5.4 $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/share/moonpool/policies $(DESTDIR)$(PREFIX)/share/doc/moonpool
+	install -m 755 $(O)/moonpool $(DESTDIR)$(PREFIX)/bin/moonpool
+	install -m 644 $(O)/libmoonpool.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(O)/libmoonpool.so $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(O)/lua/moonpool.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonpool.so
+	install -m 644 src/moonpool.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 policies/*.lua $(DESTDIR)$(PREFIX)/share/moonpool/policies/
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moonpool/
+	printf 'prefix=%s\nName: moonpool\nDescription: scripting host for ZFS backup\nVersion: %s\nLibs: -L$${prefix}/lib -lmoonpool\nLibs.private: %s %s\nCflags: -I$${prefix}/include\n' \
+	  '$(PREFIX)' "$$(sed -n 's/^#define MP_VERSION "\(.*\)"/\1/p' src/moonpool.h)" '$(LIBS)' '$(LUA_LIBS)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moonpool.pc
+
+install-compat: install
+	ln -sf moonpool $(DESTDIR)$(PREFIX)/bin/zfs_autobackup
+	ln -sf moonpool $(DESTDIR)$(PREFIX)/bin/zfs-autobackup
+
+format:
+	clang-format -i $(wildcard src/*.[ch] tests/*/*.[ch])
+
+clean:
+	rm -rf build
