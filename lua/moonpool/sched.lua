@@ -47,10 +47,7 @@ end
 local function resume(task)
   task.is_ready = false
   local results = table.pack(coroutine.resume(task.thread))
-  if coroutine.status(task.thread) ~= "dead" then return end
-  -- A coroutine that died of an error still has its variables to close.
-  if not results[1] then coroutine.close(task.thread) end
-  finish(task, table.unpack(results, 1, results.n))
+  if coroutine.status(task.thread) == "dead" then finish(task, table.unpack(results, 2, results.n)) end
 end
 
 local function wake_sleepers()
@@ -157,7 +154,8 @@ end
 function sched.spawn(fn, ...)
   local args = table.pack(...)
   local task = setmetatable({ waiters = {} }, Task)
-  task.thread = coroutine.create(function() return fn(table.unpack(args, 1, args.n)) end)
+  -- An error unwinds inside the coroutine, where what is closed on the way can still wait.
+  task.thread = coroutine.create(function() return pcall(fn, table.unpack(args, 1, args.n)) end)
   tasks[task.thread] = task
   make_ready(task)
   return task
