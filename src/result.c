@@ -77,6 +77,29 @@ static int add_printable(buf *b, const char *text, size_t n)
     return rc;
 }
 
+/* What zfs says begins with "cannot" and may go on for some lines: those before the first blank line or full stop. */
+static int add_complaint(buf *b, const char *text)
+{
+    const char *from = NULL, *end;
+    int rc = MP_OK;
+
+    for (const char *s = text; s != NULL && *s != '\0'; s = strchr(s, '\n'), s += s != NULL)
+        if (strncmp(s, "cannot ", 7) == 0)
+            from = s;
+    if (from == NULL)
+        return MP_INVALID;
+    end = strstr(from, ".\n");
+    if (end == NULL)
+        end = strstr(from, "\n\n");
+    for (size_t n; rc == MP_OK && *from != '\0' && (end == NULL || from < end); from += n + (from[n] == '\n')) {
+        n = strcspn(from, "\n");
+        rc = buf_str(b, b->data[b->len - 1] == ' ' ? "" : " ");
+        if (rc == MP_OK)
+            rc = add_printable(b, from, n);
+    }
+    return rc;
+}
+
 /* "host: zfs send: "; argv may be NULL. */
 static int add_place(buf *b, const char *host, const char *const argv[])
 {
@@ -113,7 +136,8 @@ static void describe(buf *b, const mp_stage_end *end, const pump_stage *s)
         (void)buf_str(b, ", after its reader had stopped reading");
     if (n > 0) {
         (void)buf_str(b, ": ");
-        (void)add_printable(b, line, n);
+        if (add_complaint(b, end->err) != MP_OK)
+            (void)add_printable(b, line, n);
     }
 }
 

@@ -173,13 +173,13 @@ test_test_mode_changes_nothing_and_shows_the_commands() {
 }
 
 test_clear_options_and_filtered_properties_act_on_the_target() {
-  zfs create -o atime=off -o compression=gzip "$src/props"
+  zfs create -o devices=off -o compression=gzip "$src/props"
   zfs create -V 8M "$src/props/vol"
   zfs set autobackup:props=true "$src/props"
-  backup props --clear-refreservation --clear-mountpoint --filter-properties atime,compression
+  backup props --clear-refreservation --clear-mountpoint --filter-properties devices,compression
   assert_eq "$(zfs get -Hp -o value canmount "$dst/props/$src/props")" noauto
   assert_eq "$(zfs get -Hp -o value refreservation "$dst/props/$src/props/vol")" 0
-  assert_eq "$(zfs get -Hp -o value atime "$dst/props/$src/props")" on
+  assert_eq "$(zfs get -Hp -o value devices "$dst/props/$src/props")" on
   assert_eq "$(zfs get -Hp -o source compression "$dst/props/$src/props")" default
   assert_eq "$(zfs get -Hp -o value mounted "$dst/props/$src/props")" no
 }
@@ -326,7 +326,7 @@ test_kill_minus_nine_in_the_middle_of_a_transfer_and_a_second_run() {
   backup killed --now 20260101000000
   write_file "$src/killed" 30000 big
   backup killed --now 20260102000000 --no-send
-  "$MOONPOOL" autobackup killed "$dst/killed" --no-snapshot --now 20260102000001 &
+  "$MOONPOOL" autobackup killed "$dst/killed" --no-snapshot --rate 4M --now 20260102000001 &
   pid=$!
   wait_for_receive "$dst/killed/$src/killed"
   kill -9 "$pid"

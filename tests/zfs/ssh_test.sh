@@ -76,7 +76,7 @@ test_a_killed_pull_is_resumed_and_its_far_send_ends() {
   backup killed --ssh-source far --now 20260101000000
   write_file "$src/killed" 30000 big
   backup killed --ssh-source far --now 20260102000000 --no-send
-  moonpool autobackup --ssh-config "$ssh_config" --ssh-source far killed "$dst/killed" --no-snapshot --now 20260102000001 &
+  moonpool autobackup --ssh-config "$ssh_config" --ssh-source far killed "$dst/killed" --no-snapshot --rate 4M --now 20260102000001 &
   pid=$!
   wait_for_receive "$dst/killed/$src/killed"
   kill -9 "$pid"
@@ -98,7 +98,7 @@ test_a_connection_that_is_cut_in_the_middle_fails_in_one_line_and_is_resumed() {
   backup cut --ssh-target far --now 20260101000000
   write_file "$src/cut" 30000 big
   backup cut --ssh-target far --now 20260102000000 --no-send
-  run_in_background() { run backup cut --ssh-target far --no-snapshot --now 20260102000001; echo "$status $err" >"$T/ended"; }
+  run_in_background() { run backup cut --ssh-target far --no-snapshot --rate 4M --now 20260102000001; echo "$status $err" >"$T/ended"; }
   run_in_background &
   wait_for_receive "$dst/cut/$src/cut"
   pkill -P "$(cat "$TMP/file/sshd-far/pid")"
