@@ -1,6 +1,6 @@
 /*
- * bind.h - floor 5: the Lua module `moonpool.core`, one file per noun. Lua is the caller: wrong arguments raise, what the
- * world does wrong comes back as nil, a code's word and a message.
+ * bind.h - floor 5: the Lua module `moonpool.core`, one file per noun. Lua is the caller: wrong arguments raise, what
+ * the world does wrong comes back as nil, a code's word and a message.
  */
 #ifndef BIND_H
 #define BIND_H
@@ -11,7 +11,8 @@
 #include <lua.h>
 #include <stdatomic.h>
 
-/* What a signal handler may touch: how often it was called, and the queue that somebody sleeps on. One per Lua state. */
+/* What a signal handler may touch: how often it was called, and the queue that somebody sleeps on. One per Lua state.
+ */
 typedef struct bind_interrupts {
     atomic_uint count;
     atomic_bool pending; /* from the first one until a prompt waits for input again */

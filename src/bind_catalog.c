@@ -87,7 +87,8 @@ static int catalog_rows(lua_State *L)
     lua_Integer n = 0;
 
     lua_newtable(L);
-    for (ptrdiff_t row = mp_catalog_first(c->catalog, dataset); row >= 0; row = mp_catalog_next(c->catalog, (size_t)row)) {
+    for (ptrdiff_t row = mp_catalog_first(c->catalog, dataset); row >= 0;
+         row = mp_catalog_next(c->catalog, (size_t)row)) {
         push_row(L, c, (size_t)row);
         lua_rawseti(L, -2, ++n);
     }

@@ -1,8 +1,8 @@
 /*
  * bind_job.c - floor 5: jobs and the queue that they report to, as Lua values.
  *
- * A running job is kept alive by its queue (in the queue's user value), so that nobody has to hold on to it; what is taken from the queue
- * is the same Lua value that was started.
+ * A running job is kept alive by its queue (in the queue's user value), so that nobody has to hold on to it; what is
+ * taken from the queue is the same Lua value that was started.
  */
 #include "bind.h"
 
@@ -256,8 +256,7 @@ void bind_job_open(lua_State *L)
     static const luaL_Reg job_methods[] = {
         {"cancel", job_cancel}, {"done", job_done}, {"bytes", job_bytes}, {"result", job_result}, {NULL, NULL}};
     static const luaL_Reg queue_methods[] = {{"take", queue_take}, {"fd", queue_fd}, {"close", queue_gc}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"queue", core_queue}, {"run", core_run}, {"pipe", core_pipe}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"queue", core_queue}, {"run", core_run}, {"pipe", core_pipe}, {NULL, NULL}};
 
     bind_class(L, job_class, job_methods, job_gc);
     bind_class(L, queue_class, queue_methods, queue_gc);

@@ -116,7 +116,8 @@ static int core_mkdir(lua_State *L)
     const char *path = luaL_checkstring(L, 1);
     struct stat st;
 
-    if (mkdir(path, (mode_t)luaL_checkinteger(L, 2)) != 0 && (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+    if (mkdir(path, (mode_t)luaL_checkinteger(L, 2)) != 0 &&
+        (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
         return bind_errno(L, path);
     lua_pushboolean(L, 1);
     return 1;
@@ -224,12 +225,13 @@ static int core_hostname(lua_State *L)
 void bind_system_open(lua_State *L)
 {
     static const luaL_Reg lock_methods[] = {{"close", lock_close}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"clock", core_clock},     {"monotonic", core_monotonic}, {"quote", core_quote},
-        {"printable", core_printable}, {"isatty", core_isatty},   {"columns", core_columns},
-        {"stat", core_stat},       {"readdir", core_readdir},     {"mkdir", core_mkdir},
-        {"write_file", core_write_file}, {"lock", core_lock},     {"uid", core_uid},
-        {"hostname", core_hostname}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"clock", core_clock},       {"monotonic", core_monotonic},
+                                         {"quote", core_quote},       {"printable", core_printable},
+                                         {"isatty", core_isatty},     {"columns", core_columns},
+                                         {"stat", core_stat},         {"readdir", core_readdir},
+                                         {"mkdir", core_mkdir},       {"write_file", core_write_file},
+                                         {"lock", core_lock},         {"uid", core_uid},
+                                         {"hostname", core_hostname}, {NULL, NULL}};
 
     bind_class(L, lock_class, lock_methods, lock_close);
     luaL_setfuncs(L, functions, 0);

@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 typedef struct embedded_file {
-    const char *name; /* as in the tree: "lua/moonpool/plan.lua", "policies/autobackup.lua"; "argparse.lua" of the system */
+    const char
+        *name; /* as in the tree: "lua/moonpool/plan.lua", "policies/autobackup.lua"; "argparse.lua" of the system */
     const char *text;
     size_t size;
 } embedded_file;

@@ -9,7 +9,8 @@
 
 static mp_state *state;
 
-/* The first signal asks the run to let go of what it holds; the second one ends the process as if it were not caught. */
+/* The first signal asks the run to let go of what it holds; the second one ends the process as if it were not caught.
+ */
 static void on_signal(int number)
 {
     struct sigaction by_default;

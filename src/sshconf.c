@@ -1,6 +1,6 @@
 /*
- * sshconf.c - floor 1: a reader of ssh_config(5) for the few keywords that libssh parses and drops. It follows Host, Include and
- * `Match all`; the first value of a keyword counts, as for ssh.
+ * sshconf.c - floor 1: a reader of ssh_config(5) for the few keywords that libssh parses and drops. It follows Host,
+ * Include and `Match all`; the first value of a keyword counts, as for ssh.
  */
 #include "sshconf.h"
 
@@ -18,22 +18,84 @@
 #define MAX_DEPTH 16 /* of Include, as in ssh */
 
 /* Those that act, in libssh or here. */
-static const char *const served[] = {
-    "include", "hostname", "port", "user", "identityfile", "identityagent", "identitiesonly", "ciphers", "macs", "kexalgorithms",
-    "hostkeyalgorithms", "pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes", "compression", "connecttimeout",
-    "stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "proxycommand", "proxyjump", "bindaddress", "loglevel",
-    "rekeylimit", "pubkeyauthentication", "addressfamily", NULL};
+static const char *const served[] = {"include",
+                                     "hostname",
+                                     "port",
+                                     "user",
+                                     "identityfile",
+                                     "identityagent",
+                                     "identitiesonly",
+                                     "ciphers",
+                                     "macs",
+                                     "kexalgorithms",
+                                     "hostkeyalgorithms",
+                                     "pubkeyacceptedalgorithms",
+                                     "pubkeyacceptedkeytypes",
+                                     "compression",
+                                     "connecttimeout",
+                                     "stricthostkeychecking",
+                                     "userknownhostsfile",
+                                     "globalknownhostsfile",
+                                     "proxycommand",
+                                     "proxyjump",
+                                     "bindaddress",
+                                     "loglevel",
+                                     "rekeylimit",
+                                     "pubkeyauthentication",
+                                     "addressfamily",
+                                     NULL};
 
 /* Those without a meaning for programs that are run by a program, or whose work is done here in another way. */
-static const char *const harmless[] = {
-    "addkeystoagent", "batchmode", "checkhostip", "challengeresponseauthentication", "clearallforwardings", "controlmaster", "controlpath",
-    "controlpersist", "dynamicforward", "enablesshkeysign", "escapechar", "exitonforwardfailure", "fingerprinthash",
-    "forkafterauthentication", "forwardagent", "forwardx11", "forwardx11timeout", "forwardx11trusted", "gatewayports",
-    "gssapiauthentication", "gssapidelegatecredentials", "hashknownhosts", "hostbasedauthentication", "ignoreunknown", "ipqos",
-    "kbdinteractiveauthentication", "localcommand", "localforward", "logverbose", "numberofpasswordprompts", "passwordauthentication",
-    "permitlocalcommand", "permitremoteopen", "remoteforward", "requesttty", "sendenv", "serveralivecountmax", "serveraliveinterval",
-    "sessiontype", "setenv", "stdinnull", "streamlocalbindmask", "streamlocalbindunlink", "tcpkeepalive", "tunnel", "tunneldevice",
-    "updatehostkeys", "visualhostkey", "xauthlocation", NULL};
+static const char *const harmless[] = {"addkeystoagent",
+                                       "batchmode",
+                                       "checkhostip",
+                                       "challengeresponseauthentication",
+                                       "clearallforwardings",
+                                       "controlmaster",
+                                       "controlpath",
+                                       "controlpersist",
+                                       "dynamicforward",
+                                       "enablesshkeysign",
+                                       "escapechar",
+                                       "exitonforwardfailure",
+                                       "fingerprinthash",
+                                       "forkafterauthentication",
+                                       "forwardagent",
+                                       "forwardx11",
+                                       "forwardx11timeout",
+                                       "forwardx11trusted",
+                                       "gatewayports",
+                                       "gssapiauthentication",
+                                       "gssapidelegatecredentials",
+                                       "hashknownhosts",
+                                       "hostbasedauthentication",
+                                       "ignoreunknown",
+                                       "ipqos",
+                                       "kbdinteractiveauthentication",
+                                       "localcommand",
+                                       "localforward",
+                                       "logverbose",
+                                       "numberofpasswordprompts",
+                                       "passwordauthentication",
+                                       "permitlocalcommand",
+                                       "permitremoteopen",
+                                       "remoteforward",
+                                       "requesttty",
+                                       "sendenv",
+                                       "serveralivecountmax",
+                                       "serveraliveinterval",
+                                       "sessiontype",
+                                       "setenv",
+                                       "stdinnull",
+                                       "streamlocalbindmask",
+                                       "streamlocalbindunlink",
+                                       "tcpkeepalive",
+                                       "tunnel",
+                                       "tunneldevice",
+                                       "updatehostkeys",
+                                       "visualhostkey",
+                                       "xauthlocation",
+                                       NULL};
 
 typedef struct reader {
     sshconf *conf;
@@ -151,9 +213,11 @@ static void warn(reader *r, const char *file, int line, const char *keyword, con
 {
     buf mark = {0};
 
-    if (buf_fmt(&mark, "|%s|", keyword) == MP_OK && (r->warned.data == NULL || strstr(r->warned.data, mark.data) == NULL)) {
+    if (buf_fmt(&mark, "|%s|", keyword) == MP_OK &&
+        (r->warned.data == NULL || strstr(r->warned.data, mark.data) == NULL)) {
         (void)buf_str(&r->warned, mark.data);
-        (void)buf_fmt(r->warnings, "%s:%d: %s has no effect here; --ssh-program ssh would follow it\n", file, line, as_written);
+        (void)buf_fmt(r->warnings, "%s:%d: %s has no effect here; --ssh-program ssh would follow it\n", file, line,
+                      as_written);
     }
     buf_free(&mark);
 }
@@ -172,7 +236,8 @@ static void take_strict(reader *r, const char *word)
 /* The keywords that are read here; `rest` is cut up. */
 static void take(reader *r, const char *keyword, char *rest)
 {
-    char *first = strcmp(keyword, "userknownhostsfile") == 0 || strcmp(keyword, "globalknownhostsfile") == 0 ? NULL : rest;
+    char *first =
+        strcmp(keyword, "userknownhostsfile") == 0 || strcmp(keyword, "globalknownhostsfile") == 0 ? NULL : rest;
     const char *word = first != NULL ? next_word(&first) : "";
 
     if (word == NULL)
@@ -185,7 +250,9 @@ static void take(reader *r, const char *keyword, char *rest)
     } else if (strcmp(keyword, "ciphers") == 0) {
         r->conf->names_ciphers = true;
     } else if (strcmp(keyword, "addressfamily") == 0 && r->conf->family == AF_UNSPEC) {
-        r->conf->family = strcasecmp(word, "inet") == 0 ? AF_INET : strcasecmp(word, "inet6") == 0 ? AF_INET6 : AF_UNSPEC;
+        r->conf->family = strcasecmp(word, "inet") == 0    ? AF_INET
+                          : strcasecmp(word, "inet6") == 0 ? AF_INET6
+                                                           : AF_UNSPEC;
     } else if (strcmp(keyword, "connecttimeout") == 0 && r->conf->connect_timeout <= 0) {
         r->conf->connect_timeout = strtod(word, NULL);
     } else if (strcmp(keyword, "identityfile") == 0) {

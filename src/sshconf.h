@@ -1,5 +1,6 @@
 /*
- * sshconf.h - floor 1: what libssh does not tell, or does not understand, of the ssh configuration that applies to a host.
+ * sshconf.h - floor 1: what libssh does not tell, or does not understand, of the ssh configuration that applies to a
+ * host.
  */
 #ifndef SSHCONF_H
 #define SSHCONF_H
@@ -15,13 +16,13 @@ typedef struct sshconf {
     int family;             /* AF_UNSPEC, AF_INET, AF_INET6 */
     double connect_timeout; /* seconds, 0: not said */
     char **identities;      /* files of IdentityFile, expanded; ends with NULL */
-    char **known_hosts;     /* files of UserKnownHostsFile and GlobalKnownHostsFile, or the default ones; ends with NULL */
+    char **known_hosts; /* files of UserKnownHostsFile and GlobalKnownHostsFile, or the default ones; ends with NULL */
 } sshconf;
 
 /*
- * Reads `file`, or with NULL ~/.ssh/config and /etc/ssh/ssh_config, and what they include. `host` is the name as it was given,
- * without a user. Of Match only `Match all` is followed. For each keyword in the host's sections that has no effect here, a line is
- * appended to `warnings`. Files that are not there are no fault. MP_SYSTEM: no memory.
+ * Reads `file`, or with NULL ~/.ssh/config and /etc/ssh/ssh_config, and what they include. `host` is the name as it was
+ * given, without a user. Of Match only `Match all` is followed. For each keyword in the host's sections that has no
+ * effect here, a line is appended to `warnings`. Files that are not there are no fault. MP_SYSTEM: no memory.
  */
 int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warnings);
 void sshconf_free(sshconf *conf);

@@ -79,6 +79,9 @@ static void explain(proc_end *end, const char *text)
         detail = line_with(text, details[i], &extra);
     if (end->code == MP_DISCONNECT) /* what it said is in the error stream, which is shown as well */
         (void)snprintf(end->message, sizeof end->message, "the connection was lost");
+    else if (end->code == MP_HOSTKEY && detail == NULL)
+        (void)snprintf(end->message, sizeof end->message,
+                       "%.*s Its key is not known: run ssh once by hand, and compare it", (int)n, last);
     else if (detail != NULL && detail != last)
         (void)snprintf(end->message, sizeof end->message, "%.*s %.*s", (int)n, last, (int)extra, detail);
     else

@@ -1,6 +1,6 @@
 /*
- * host_test.c - hosts: this machine, and far sides behind an ssh program that is a script of ours and runs everything here, so
- * that nothing but sh is needed. tests/ssh/host_test.c does the same over a real sshd.
+ * host_test.c - hosts: this machine, and far sides behind an ssh program that is a script of ours and runs everything
+ * here, so that nothing but sh is needed. tests/ssh/host_test.c does the same over a real sshd.
  */
 #include "helper.h"
 
@@ -90,7 +90,7 @@ static void no_destination_is_this_machine(void **state)
 
 static void destinations_that_no_host_can_have_are_refused(void **state)
 {
-    static const char *const bad[] = {"",     "-oProxyCommand=x", "a b",      "a\tb", "a\n",  "@nas",
+    static const char *const bad[] = {"",      "-oProxyCommand=x", "a b",    "a\tb",    "a\n",    "@nas",
                                       "root@", "root@-x",          "-x@nas", "na\x01s", "nas\x7f"};
     static const char *const good[] = {"nas", "root@nas", "a@b@nas", "::1", "nas.example.org", "root@[::1]"};
     mp_host *host = NULL;
@@ -164,8 +164,9 @@ static void ssh_gets_its_options_and_the_destination_behind_them(void **state)
     assert_non_null(f);
     assert_non_null(fgets(line, sizeof line, f));
     (void)fclose(f);
-    assert_string_equal(line, "-o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=3 -o ConnectTimeout=7 -T "
-                              "-F /dev/null -- root@nas exec /bin/sh\n");
+    assert_string_equal(line,
+                        "-o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=3 -o ConnectTimeout=7 -T "
+                        "-F /dev/null -- root@nas exec /bin/sh\n");
     mp_host_close(host);
 }
 

@@ -1,8 +1,9 @@
 /*
  * host_test.c - commands and streams on a host behind a real sshd, over both transports: libssh and the ssh program.
  */
-#include "sshd.h"
+#include "server.h"
 
+#include <dirent.h>
 #include <pthread.h>
 
 #include "host.h"
@@ -13,7 +14,7 @@ static const char *transport(void **state)
     return *state;
 }
 
-static mp_host *far_host(const sshd *s, void **state, const mp_host_options *more)
+static mp_host *far_host(const server *s, void **state, const mp_host_options *more)
 {
     mp_host_options options = more != NULL ? *more : (mp_host_options){0};
     char config[128];
@@ -51,72 +52,83 @@ static long number_from(mp_host *host, const char *const argv[])
     return n;
 }
 
-/* True once no process with that command line is left; waits up to three seconds. */
-static bool gone(const char *command_line)
+/* Whether a process with these arguments is there, as ps shows them. */
+static bool there(const char *arguments)
 {
-    char script[256];
-    (void)snprintf(script, sizeof script, "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$p; echo; done 2>/dev/null | grep -qx '%s '",
-                   command_line);
-    for (int i = 0; i < 60; i++) {
-        mp_result *r = run_here(SH(script), NULL);
-        bool found = r->code == MP_OK;
-        mp_result_free(r);
-        if (!found)
-            return true;
-        (void)poll(NULL, 0, 50);
+    char path[300], text[256];
+    bool found = false;
+    DIR *all = opendir("/proc");
+    struct dirent *entry;
+    assert_non_null(all);
+    while (!found && (entry = readdir(all)) != NULL) {
+        FILE *f;
+        size_t n = 0;
+        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        f = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
+        if (f == NULL)
+            continue;
+        n = fread(text, 1, sizeof text - 1, f);
+        (void)fclose(f);
+        for (size_t i = 0; i + 1 < n; i++)
+            text[i] = (char)(text[i] == '\0' ? ' ' : text[i]);
+        text[n] = '\0';
+        found = strcmp(text, arguments) == 0;
     }
-    return false;
+    (void)closedir(all);
+    return found;
 }
 
-/* Waits until such a process is there. */
-static void appear(const char *command_line)
+/* Waits up to five seconds until it is, or is no more. */
+static bool becomes(const char *arguments, bool present)
 {
-    double until = clock_monotonic() + 5;
-    char script[256];
-    bool found = false;
-    (void)snprintf(script, sizeof script, "for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$p; echo; done 2>/dev/null | grep -qx '%s '",
-                   command_line);
-    while (!found && clock_monotonic() < until) {
-        mp_result *r = run_here(SH(script), NULL);
-        found = r->code == MP_OK;
-        mp_result_free(r);
-    }
-    assert_true(found);
+    for (int i = 0; i < 500 && there(arguments) != present; i++)
+        (void)poll(NULL, 0, 10);
+    return there(arguments) == present;
+}
+
+static bool gone(const char *arguments)
+{
+    return becomes(arguments, false);
+}
+
+static void appear(const char *arguments)
+{
+    assert_true(becomes(arguments, true));
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------ */
 
 static void commands_are_exact_and_share_a_shell(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     long sh;
     double start;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     sh = number_from(host, SH("echo $PPID"));
     start = clock_monotonic();
     for (int i = 0; i < 100; i++)
         expect_run(host, ARGV("true"), MP_OK, "", NULL);
     print_message("# %.2f ms a command\n", (clock_monotonic() - start) * 10);
-    expect_run(host, ARGV("printf", "%s|", "a b", "", "it's", "$HOME", "\n\t!\\", "*"), MP_OK, "a b||it's|$HOME|\n\t!\\|*|",
-               NULL);
+    expect_run(host, ARGV("printf", "%s|", "a b", "", "it's", "$HOME", "\n\t!\\", "*"), MP_OK,
+               "a b||it's|$HOME|\n\t!\\|*|", NULL);
     expect_run(host, SH("echo oops >&2; exit 3"), MP_EXIT, "", "far: sh: exit 3: oops");
     expect_run(host, ARGV("no-such"), MP_SPAWN, "", "far: no-such: no-such: not found on the far side");
     expect_run(host, SH("kill -SEGV $$"), MP_SIGNAL, "", "far: sh: ended by SIGSEGV");
     assert_int_equal(number_from(host, SH("echo $PPID")), sh);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void five_megabytes_arrive_both_ways(void **state)
 {
     size_t n = 5000001;
     char *input = malloc(n);
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     for (size_t i = 0; i < n; i++)
         input[i] = (char)(i * 31 % 257);
@@ -130,7 +142,7 @@ static void five_megabytes_arrive_both_ways(void **state)
     assert_int_equal(r->out_len, n);
     mp_result_free(r);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
     free(input);
 }
 
@@ -157,9 +169,9 @@ static void *work(void *arg)
 static void many_threads_work_where_a_connection_has_one_channel(void **state)
 {
     struct worker workers[8];
-    sshd s;
+    server s;
     mp_host *host;
-    sshd_start(&s, "MaxSessions 1");
+    server_start(&s, "MaxSessions 1");
     host = far_host(&s, state, NULL);
     for (size_t i = 0; i < 8; i++) {
         workers[i] = (struct worker){.host = host};
@@ -179,7 +191,7 @@ static void many_threads_work_where_a_connection_has_one_channel(void **state)
         mp_result_free(r);
     }
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void every_login_shell_will_do(void **state)
@@ -187,31 +199,33 @@ static void every_login_shell_will_do(void **state)
     static const char *const shells[] = {"/bin/bash", "/bin/tcsh", "/usr/bin/fish"};
     for (size_t i = 0; i < sizeof shells / sizeof shells[0]; i++) {
         char force[128];
-        sshd s;
+        server s;
         mp_host *host;
         mp_result *r;
         if (access(shells[i], X_OK) != 0)
             continue;
         (void)snprintf(force, sizeof force, "ForceCommand exec %s -c \"$SSH_ORIGINAL_COMMAND\"", shells[i]);
-        sshd_start(&s, force);
+        server_start(&s, force);
         host = far_host(&s, state, NULL);
         expect_run(host, ARGV("printf", "%s|", "a!b", "it's\n", "\\'$x"), MP_OK, "a!b|it's\n|\\'$x|", NULL);
-        (void)mp_run(&r, host, ARGV("printf", "%s|", "a!b", "it's\n", "\\'$x"), &(mp_run_options){.input = "", .input_len = 0});
+        (void)mp_run(&r, host, ARGV("printf", "%s|", "a!b", "it's\n", "\\'$x"),
+                     &(mp_run_options){.input = "", .input_len = 0});
         if (r->code != MP_OK)
             fail_msg("%s: %s", shells[i], r->message);
         assert_string_equal(r->out, "a!b|it's\n|\\'$x|");
         mp_result_free(r);
         mp_host_close(host);
-        sshd_stop(&s);
+        server_stop(&s);
     }
 }
 
 static void a_forced_command_gets_plain_words(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
-    sshd_start(&s, "ForceCommand case $SSH_ORIGINAL_COMMAND in exec*) echo only backups >&2; exit 1;; *) exec sh -c \"$SSH_ORIGINAL_COMMAND\"; esac");
+    server_start(&s, "ForceCommand case $SSH_ORIGINAL_COMMAND in exec*) echo only backups >&2; exit 1;; *) exec sh -c "
+                     "\"$SSH_ORIGINAL_COMMAND\"; esac");
     host = far_host(&s, state, NULL);
     expect_run(host, ARGV("printf", "%s|", "a b", "it's"), MP_OK, "a b|it's|", NULL);
     (void)mp_run(&r, host, ARGV("cat"), &(mp_run_options){.input = "x", .input_len = 1});
@@ -219,30 +233,30 @@ static void a_forced_command_gets_plain_words(void **state)
     assert_string_equal(r->out, "x");
     mp_result_free(r);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void a_dry_host_refuses_what_writes(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, &(mp_host_options){.dry = true});
     expect_run(host, ARGV("touch", "/tmp/x"), MP_DRY, NULL, "far: touch: not started on a dry host, as it may write");
     expect_run(host, ARGV("echo", "x"), MP_OK, "x\n", NULL);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 /* ---- ending what runs there ---------------------------------------------------------------------------- */
 
 static void what_takes_too_long_is_ended_there(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
     mp_job *job;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     (void)mp_run(&r, host, ARGV("sleep", "4801"), &(mp_run_options){.timeout = 0.7});
     assert_int_equal(r->code, MP_TIMEOUT);
@@ -262,16 +276,16 @@ static void what_takes_too_long_is_ended_there(void **state)
     assert_true(gone("sleep 4803"));
     expect_run(host, ARGV("echo", "x"), MP_OK, "x\n", NULL);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void a_stream_that_is_stuck_is_ended_there(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_stage stages[2];
     mp_result *r;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     stages[0] = (mp_stage){host, ARGV("cat", "/dev/zero")};
     stages[1] = (mp_stage){host, ARGV("sleep", "4804")};
@@ -281,15 +295,15 @@ static void a_stream_that_is_stuck_is_ended_there(void **state)
     assert_true(gone("sleep 4804"));
     assert_true(gone("cat /dev/zero"));
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void one_that_ignores_sigterm_is_killed_there(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     (void)mp_run(&r, host, SH("trap '' TERM; while :; do sleep 0.4805; done"), &(mp_run_options){.timeout = 0.5});
     assert_int_equal(r->code, MP_TIMEOUT);
@@ -297,48 +311,48 @@ static void one_that_ignores_sigterm_is_killed_there(void **state)
     mp_result_free(r);
     assert_true(gone("sleep 0.4805"));
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 /* ---- connections that end ------------------------------------------------------------------------------ */
 
 static void a_restarted_server_is_connected_to_again(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     expect_run(host, ARGV("echo", "x"), MP_OK, "x\n", NULL);
     (void)mp_run(&r, host, ARGV("cat"), &(mp_run_options){.input = "x", .input_len = 1});
     assert_int_equal(r->code, MP_OK);
     mp_result_free(r);
-    sshd_kill_sessions(&s);
-    sshd_halt(&s);
-    sshd_run(&s);
+    server_cut(&s);
+    server_halt(&s);
+    server_run(&s, NULL);
     expect_run(host, ARGV("echo", "y"), MP_OK, "y\n", NULL);
     (void)mp_run(&r, host, ARGV("cat"), &(mp_run_options){.input = "y", .input_len = 1});
     if (r->code != MP_OK)
         fail_msg("%s", r->message);
     mp_result_free(r);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void what_a_lost_stream_left_behind_is_ended_on_reconnection(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_job *job;
     mp_stage stages[2];
     mp_host *near = here(false);
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     stages[0] = (mp_stage){host, ARGV("sleep", "4806")};
     stages[1] = (mp_stage){near, ARGV("cat")};
     assert_int_equal(mp_job_pipe(&job, NULL, stages, 2, NULL), MP_OK);
     appear("sleep 4806");
-    sshd_kill_sessions(&s);
+    server_cut(&s);
     assert_int_equal(mp_job_wait(job)->code, MP_DISCONNECT);
     assert_null(strchr(mp_job_wait(job)->message, '\n'));
     assert_int_equal(strncmp(mp_job_wait(job)->message, "far: sleep: ", 12), 0);
@@ -348,24 +362,24 @@ static void what_a_lost_stream_left_behind_is_ended_on_reconnection(void **state
     assert_true(gone("sleep 4806"));
     mp_host_close(host);
     mp_host_close(near);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 static void a_command_whose_connection_is_lost_is_not_run_again(void **state)
 {
-    sshd s;
+    server s;
     mp_host *host;
     mp_job *job;
     char script[128], path[96];
     FILE *f;
     int first = 0, second;
-    sshd_start(&s, NULL);
+    server_start(&s, NULL);
     host = far_host(&s, state, NULL);
     (void)snprintf(path, sizeof path, "%s/runs", s.dir);
     (void)snprintf(script, sizeof script, "echo $$ >>%s; exec sleep 4807", path);
     assert_int_equal(mp_job_run(&job, NULL, host, SH(script), NULL), MP_OK);
     appear("sleep 4807");
-    sshd_kill_sessions(&s);
+    server_cut(&s);
     assert_int_equal(mp_job_wait(job)->code, MP_DISCONNECT);
     mp_job_free(job);
     f = fopen(path, "r");
@@ -374,12 +388,12 @@ static void a_command_whose_connection_is_lost_is_not_run_again(void **state)
     (void)fclose(f);
     assert_int_equal(kill(first, SIGKILL), 0);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
-static void expect_refusal(const sshd *s, void **state, int code, const char *part)
+static void expect_refusal(const server *s, void **state, int code, const char *part)
 {
     mp_host *host = far_host(s, state, NULL);
     mp_result *r;
@@ -397,46 +411,38 @@ static void expect_refusal(const sshd *s, void **state, int code, const char *pa
 
 static void refusals_are_one_line_each(void **state)
 {
-    char command[256];
-    sshd s;
-    sshd_start(&s, NULL);
-    (void)snprintf(command, sizeof command, "ssh-keygen -q -t ed25519 -N '' -f %s/other", s.dir);
-    shell_do(command);
-    (void)snprintf(command, sizeof command, "cd %s; cp known_hosts good; : >known_hosts", s.dir);
-    shell_do(command);
-    expect_refusal(&s, state, MP_HOSTKEY, "known");
-    (void)snprintf(command, sizeof command, "cd %s; echo \"[127.0.0.1]:%d $(cat other.pub)\" >known_hosts", s.dir, s.port);
-    shell_do(command);
+    server s;
+    server_start(&s, NULL);
+    in_server(&s, "cp known_hosts good; : >known_hosts");
+    expect_refusal(&s, state, MP_HOSTKEY, "not known");
+    in_server(&s, "read -r at type key <good; echo \"$at $(cat other.pub)\" >known_hosts");
     expect_refusal(&s, state, MP_HOSTKEY, "known_hosts");
-    (void)snprintf(command, sizeof command, "cd %s; cp good known_hosts; mv key mine; cp other key", s.dir);
-    shell_do(command);
+    in_server(&s, "cp good known_hosts; mv key mine; cp other key");
     expect_refusal(&s, state, MP_AUTH, transport(state) != NULL ? "Permission denied" : "key");
-    sshd_halt(&s);
+    server_halt(&s);
     expect_refusal(&s, state, MP_CONNECT, "refused");
-    sshd_run(&s);
-    sshd_stop(&s);
+    server_run(&s, NULL);
+    server_stop(&s);
 }
 
 static void warnings_are_told_once(void **state)
 {
-    char command[256];
-    sshd s;
+    server s;
     mp_host *host;
     mp_result *r;
-    sshd_start(&s, NULL);
-    (void)snprintf(command, sizeof command, "echo 'HostKeyAlias 127.0.0.1' >>%s/config", s.dir);
-    shell_do(command);
+    server_start(&s, NULL);
+    in_server(&s, "echo HostKeyAlias 127.0.0.1 >>config");
     host = far_host(&s, state, NULL);
     (void)mp_run(&r, host, ARGV("true"), NULL);
     assert_mentions(r->warnings, "HostKeyAlias");
     mp_result_free(r);
-    sshd_kill_sessions(&s);
+    server_cut(&s);
     (void)mp_run(&r, host, ARGV("true"), NULL);
     assert_int_equal(r->code, MP_OK);
     assert_null(r->warnings);
     mp_result_free(r);
     mp_host_close(host);
-    sshd_stop(&s);
+    server_stop(&s);
 }
 
 /* The `processes` line of /proc/stat: how many were started since boot. */
@@ -455,25 +461,27 @@ static unsigned long processes(void)
 
 static void ten_commands_start_few_processes(void **state)
 {
-    unsigned long before, started;
-    sshd s;
-    mp_host *host;
-    sshd_start(&s, NULL);
-    host = far_host(&s, state, NULL);
-    before = processes();
-    for (int i = 0; i < 10; i++)
-        expect_run(host, ARGV("true"), MP_OK, "", NULL);
-    started = processes() - before;
-    print_message("# connecting and ten commands: %lu processes\n", started);
-    assert_true(started < 60); /* others run here too */
-    mp_host_close(host);
-    sshd_stop(&s);
+    unsigned long least = ~0UL;
+    server s;
+    server_start(&s, NULL);
+    for (int round = 0; round < 5; round++) { /* others start some too: the least is closest */
+        unsigned long before = processes(), started;
+        mp_host *host = far_host(&s, state, NULL);
+        for (int i = 0; i < 10; i++)
+            expect_run(host, ARGV("true"), MP_OK, "", NULL);
+        started = processes() - before;
+        least = started < least ? started : least;
+        mp_host_close(host);
+    }
+    print_message("# connecting and ten commands: %lu processes\n", least);
+    assert_true(least <= 20);
+    server_stop(&s);
 }
 
 #define BOTH(f)                                                                                                        \
     {#f " over libssh", f, note_what_is_open, nothing_is_left, NULL},                                                  \
     {                                                                                                                  \
-        #f " over ssh", f, note_what_is_open, nothing_is_left, ssh                                                     \
+#f " over ssh", f, note_what_is_open, nothing_is_left, ssh                                                     \
     }
 
 int main(void)

@@ -1,0 +1,102 @@
+/*
+ * server.h - an sshd on loopback for the host tests: any port, keys and configuration of its own, restarted at will. It
+ * is a daemon, so that it is no child of the test.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "helper.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+typedef struct server {
+    char dir[32]; /* hostkey, key, known_hosts, config (of the client: host "far"), sshd_config, pid, log */
+    int port;
+} server;
+
+/* Runs a script here with the server's directory as $0 and current directory. */
+static void in_server(const server *s, const char *script)
+{
+    char text[1024];
+    mp_result *r;
+    assert_true(snprintf(text, sizeof text, "cd \"$0\" && { %s\n}", script) < (int)sizeof text);
+    r = run_here(ARGV("sh", "-c", text, s->dir), NULL);
+    if (r->code != MP_OK)
+        fail_msg("%s: %s", r->message, script);
+    mp_result_free(r);
+}
+
+static bool server_listens(const server *s)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0), rc;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    rc = connect(fd, (const struct sockaddr *)&a, sizeof a);
+    (void)close(fd);
+    return rc == 0;
+}
+
+/* Starts it with more lines of configuration, waits until it listens. */
+static void server_run(const server *s, const char *more)
+{
+    char text[900];
+    (void)snprintf(
+        text, sizeof text,
+        "cat >sshd_config <<'EOF'\nListenAddress 127.0.0.1:%d\nHostKey %s/hostkey\nAuthorizedKeysFile %s/key.pub\n"
+        "PidFile %s/pid\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\n"
+        "SetEnv SHLVL=5\n%s\nEOF\n" /* bash as a login shell reads no .bashrc then */
+        "mkdir -p /run/sshd; rm -f pid; $(command -v sshd || echo /usr/sbin/sshd) -f \"$0/sshd_config\" -E log",
+        s->port, s->dir, s->dir, s->dir, more != NULL ? more : "");
+    in_server(s, text);
+    for (int i = 0; i < 200 && !server_listens(s); i++)
+        (void)poll(NULL, 0, 10);
+    in_server(s, "while ! [ -s pid ]; do sleep 0.01; done");
+}
+
+/* Ends every connection, as a crash would; what runs there goes on. */
+static void server_cut(const server *s)
+{
+    in_server(s, "read -r d <pid; for f in /proc/[0-9]*/stat; do\n"
+                 "read -r p c s up rest 2>/dev/null <$f && [ \"$up\" = \"$d\" ] && kill -KILL $p; done 2>/dev/null; :");
+}
+
+static void server_halt(const server *s)
+{
+    in_server(s, "read -r d <pid; kill $d");
+    for (int i = 0; i < 200 && server_listens(s); i++)
+        (void)poll(NULL, 0, 10);
+}
+
+/* Makes its directory and keys, and runs it. */
+static void server_start(server *s, const char *more)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t len = sizeof a;
+    char text[512];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    *s = (server){.dir = "/tmp/host_testXXXXXX"};
+    assert_non_null(mkdtemp(s->dir));
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&a, sizeof a), 0); /* a port that is free */
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    (void)close(fd);
+    s->port = ntohs(a.sin_port);
+    (void)snprintf(text, sizeof text,
+                   "for k in hostkey key other; do ssh-keygen -q -t ed25519 -N '' -f $k; done\n"
+                   "echo \"[127.0.0.1]:%d $(cat hostkey.pub)\" >known_hosts\n"
+                   "cat >config <<EOF\nHost far\nHostName 127.0.0.1\nPort %d\nUser root\nIdentityFile $0/key\n"
+                   "IdentityAgent none\nUserKnownHostsFile $0/known_hosts\nGlobalKnownHostsFile /dev/null\nEOF",
+                   s->port, s->port);
+    in_server(s, text);
+    server_run(s, more);
+}
+
+static void server_stop(const server *s)
+{
+    server_cut(s);
+    server_halt(s);
+    in_server(s, "cd / && rm -rf \"$0\"");
+}
+
+#endif
