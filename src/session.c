@@ -287,6 +287,8 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
     ssh_set_blocking(s->ssh, 0);
     while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN && waited == MP_OK)
         waited = session_wait(s, until, cancel);
+    /* A descriptor that was given to it libssh would not close. NULL makes it its own. */
+    (void)ssh_options_set(s->ssh, SSH_OPTIONS_FD, NULL);
     if (rc == SSH_OK) {
         int fd = ssh_get_fd(s->ssh);
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC); /* of a proxy, which libssh makes */

@@ -303,17 +303,17 @@ void sshpool_lost(sshpool *pool, sshlost *lost)
  */
 static int settle_script(buf *b, const sshlost *l)
 {
-    int rc = buf_fmt(
-        b,
-        "p=%ld; if [ -r /proc/$p/environ ]; then tr '\\0' '\\n' </proc/$p/environ | grep -qx MOONPOOL_ID=%s || exit 0\n"
-        "else [ \"$(ps -o args= -p $p)\" = ",
-        l->pid, l->nonce);
+    int rc = buf_fmt(b,
+                     "p=%ld; ours() { if [ -r /proc/$p/environ ]; then\n"
+                     "tr '\\0' '\\n' </proc/$p/environ | grep -qx MOONPOOL_ID=%s\n"
+                     "else [ \"$(ps -o args= -p $p 2>/dev/null)\" = ",
+                     l->pid, l->nonce);
     if (rc == MP_OK)
         rc = argv_quote(b, (const char *const[]){l->args, NULL});
-    return rc == MP_OK ? buf_str(b, " ] || exit 0; fi\n"
-                                    "kill -s TERM -- -$p; for i in 1 2 3 4 5 6 7 8 9 10; do\n"
-                                    "kill -s 0 $p 2>/dev/null || exit 0; sleep 0.2; done; kill -s KILL -- -$p; :")
-                       : rc;
+    if (rc == MP_OK)
+        rc = buf_str(b, " ]; fi; }\nours && kill -s TERM -- -$p || exit 0\n"
+                        "for i in 1 2 3 4 5 6 7 8 9 10; do ours || exit 0; sleep 0.2; done; kill -s KILL -- -$p; :");
+    return rc;
 }
 
 void sshpool_settle(sshpool *pool)

@@ -184,6 +184,7 @@ local function terminal(env)
   return function(prompt)
     local line = editor:read(prompt, complete)
     if line and line:find "%S" then editor:remember(line, file) end
+    if line == false then io.stdout:write "\n" end
     return line
   end
 end
