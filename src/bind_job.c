@@ -137,6 +137,7 @@ static int queue_fd(lua_State *L)
 static int queue_take(lua_State *L)
 {
     bind_interrupts *interrupts = bind_interrupts_of(L);
+    double timeout = luaL_optnumber(L, 2, -1);
     mp_queue *queue;
     mp_job *job = NULL;
     unsigned count;
@@ -146,7 +147,7 @@ static int queue_take(lua_State *L)
     atomic_store(&interrupts->sleeper, queue);
     count = atomic_load(&interrupts->count);
     if (count == interrupts->seen)
-        job = mp_queue_take(queue, luaL_optnumber(L, 2, -1));
+        job = mp_queue_take(queue, timeout);
     interrupts->seen = count;
     atomic_store(&interrupts->sleeper, NULL);
     if (job == NULL)

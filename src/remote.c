@@ -71,51 +71,6 @@ static void on_eof(ssh_session ssh, ssh_channel channel, void *arg)
     ((remote *)arg)->eof = true;
 }
 
-static void on_close(ssh_session ssh, ssh_channel channel, void *arg)
-{
-    (void)ssh, (void)channel;
-    ((remote *)arg)->closed = true;
-}
-
-static void on_status(ssh_session ssh, ssh_channel channel, int status, void *arg)
-{
-    remote *r = arg;
-    (void)ssh, (void)channel;
-    r->has_status = true;
-    r->status = status;
-}
-
-static void on_signal(ssh_session ssh, ssh_channel channel, const char *name, int core, const char *message,
-                      const char *language, void *arg)
-{
-    remote *r = arg;
-    (void)ssh, (void)channel, (void)core, (void)message, (void)language;
-    (void)snprintf(r->signal, sizeof r->signal, "%s", name);
-}
-
-static size_t unread(const stream *s)
-{
-    return s->b.len - s->at;
-}
-
-static bool has_room(const remote *r)
-{
-    return unread(&r->out) < OUT_ROOM && unread(&r->err) < ERR_ROOM;
-}
-
-/* Before 0.11 libssh lets only 640 kB per round trip through. Asking for more than there is opens the window as wide as
- * was asked for. */
-static void open_window(remote *r)
-{
-    if (r->came - r->opened < WINDOW_EVERY || ssh_version(SSH_VERSION_INT(0, 11, 0)) != NULL)
-        return;
-    r->opened = r->came;
-    if (r->s->window == NULL)
-        r->s->window = malloc(WINDOW);
-    if (r->s->window != NULL)
-        (void)ssh_channel_read_timeout(r->channel, r->s->window, WINDOW, 0, 0);
-}
-
 /* How it ended, once that is known. */
 static void check_end(remote *r)
 {
@@ -144,6 +99,54 @@ static void check_end(remote *r)
         r->end.code = MP_DISCONNECT;
         (void)snprintf(r->end.message, sizeof r->end.message, "the far side closed the channel without an exit status");
     }
+}
+
+static void on_close(ssh_session ssh, ssh_channel channel, void *arg)
+{
+    (void)ssh, (void)channel;
+    ((remote *)arg)->closed = true;
+    check_end(arg);
+}
+
+static void on_status(ssh_session ssh, ssh_channel channel, int status, void *arg)
+{
+    remote *r = arg;
+    (void)ssh, (void)channel;
+    r->has_status = true;
+    r->status = status;
+    check_end(r);
+}
+
+static void on_signal(ssh_session ssh, ssh_channel channel, const char *name, int core, const char *message,
+                      const char *language, void *arg)
+{
+    remote *r = arg;
+    (void)ssh, (void)channel, (void)core, (void)message, (void)language;
+    (void)snprintf(r->signal, sizeof r->signal, "%s", name);
+    check_end(r);
+}
+
+static size_t unread(const stream *s)
+{
+    return s->b.len - s->at;
+}
+
+static bool has_room(const remote *r)
+{
+    return unread(&r->out) < OUT_ROOM && unread(&r->err) < ERR_ROOM;
+}
+
+/* Before 0.11 libssh lets only 640 kB per round trip through. Asking for more than there is opens the window as wide as
+ * was asked for. */
+static void open_window(remote *r)
+{
+    if (r->came - r->opened < WINDOW_EVERY || ssh_version(SSH_VERSION_INT(0, 11, 0)) != NULL)
+        return;
+    r->opened = r->came;
+    if (r->s->window == NULL)
+        r->s->window = malloc(WINDOW);
+    if (r->s->window != NULL)
+        (void)ssh_channel_read_timeout(r->channel, r->s->window, WINDOW, 0, 0);
 }
 
 static void lose(remote *r, const char *why)

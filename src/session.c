@@ -221,6 +221,26 @@ bool session_is_good(session *s)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
+/* Hands what applies to this host over to libssh, which reads nothing but files. */
+static int parse_flat(session *s, const sshconf *conf)
+{
+    const char *dir = getenv("TMPDIR");
+    buf path = {0};
+    int rc = -1, fd = -1;
+
+    if (buf_fmt(&path, "%s/moonpool-XXXXXX", dir != NULL && dir[0] == '/' ? dir : "/tmp") == MP_OK)
+        fd = mkstemp(path.data);
+    if (fd >= 0) {
+        size_t n = strlen(conf->flat);
+        if (write(fd, conf->flat, n) == (ssize_t)n)
+            rc = ssh_options_parse_config(s->ssh, path.data);
+        (void)unlink(path.data);
+        (void)close(fd);
+    }
+    buf_free(&path);
+    return rc;
+}
+
 /* What the configuration and the options say, into the libssh session and `conf`. */
 static int configure(session *s, sshconf *conf, const mp_host_options *o, buf *warnings, fault *f)
 {
@@ -238,7 +258,7 @@ static int configure(session *s, sshconf *conf, const mp_host_options *o, buf *w
     if (user != NULL)
         (void)ssh_options_set(s->ssh, SSH_OPTIONS_USER, user);
     free(user);
-    if (ssh_options_parse_config(s->ssh, o->ssh_config) != 0)
+    if (parse_flat(s, conf) != 0)
         return fault_set(f, MP_CONFIG, "libssh can't read the ssh configuration (%s): --ssh-program ssh would",
                          o->ssh_config != NULL ? o->ssh_config : "~/.ssh/config or /etc/ssh/ssh_config");
     /* After the configuration, which would override them; it must not be read again when connecting. */
@@ -283,10 +303,12 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
 {
     double until = clock_monotonic() + HANDSHAKE_TIMEOUT;
     int rc, waited = MP_OK;
+    char why[256];
 
     ssh_set_blocking(s->ssh, 0);
     while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN && waited == MP_OK)
         waited = session_wait(s, until, cancel);
+    (void)snprintf(why, sizeof why, "%s", ssh_get_error(s->ssh));
     /* A descriptor that was given to it libssh would not close. NULL makes it its own. */
     (void)ssh_options_set(s->ssh, SSH_OPTIONS_FD, NULL);
     if (rc == SSH_OK) {
@@ -299,8 +321,7 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
         return fault_set(f, MP_CANCELLED, "cancelled");
     if (waited == MP_TIMEOUT)
         return fault_set(f, MP_CONNECT, "no SSH server answered within %g s", HANDSHAKE_TIMEOUT);
-    return fault_set(f, MP_CONNECT, "%s",
-                     ssh_get_error(s->ssh)[0] != '\0' ? ssh_get_error(s->ssh) : "the connection was closed");
+    return fault_set(f, MP_CONNECT, "%s", why[0] != '\0' ? why : "the connection was closed");
 }
 
 int session_open(session **out, const char *destination, const mp_host_options *options, const wake *cancel,

@@ -1,6 +1,7 @@
 /*
- * sshconf.c - floor 1: a reader of ssh_config(5) for the few keywords that libssh parses and drops. It follows Host,
- * Include and `Match all`; the first value of a keyword counts, as for ssh.
+ * sshconf.c - floor 1: a reader of ssh_config(5) for what libssh drops or gets wrong. It follows Host, Include and
+ * `Match all` (libssh compares Host with the name that an earlier HostName gave); the first value of a keyword counts,
+ * as for ssh.
  */
 #include "sshconf.h"
 
@@ -103,7 +104,9 @@ typedef struct reader {
     const char *home;
     bool of_system; /* relative includes are those of /etc/ssh */
     buf *warnings;
-    buf warned; /* keywords that were named already: "|a|b|" */
+    buf flat;
+    bool in_match; /* in a section whose Match line libssh must judge */
+    buf warned;    /* keywords that were named already: "|a|b|" */
     bool has_strict, has_only, has_user_hosts, has_global_hosts;
     int rc;
 } reader;
@@ -290,30 +293,53 @@ static void include(reader *r, char *rest, int depth)
     }
 }
 
+/* The beginning of a section. */
+static void begin_section(reader *r, const char *keyword, const char *line, char *rest, bool *applies)
+{
+    const char *what;
+
+    if (r->in_match)
+        r->rc = buf_str(&r->flat, "Match all\n");
+    r->in_match = false;
+    if (strcmp(keyword, "host") == 0) {
+        *applies = host_fits(r, rest);
+        return;
+    }
+    what = next_word(&rest);
+    *applies = what != NULL && strcasecmp(what, "all") == 0;
+    if (!*applies && r->rc == MP_OK) {
+        r->in_match = true;
+        r->rc = buf_fmt(&r->flat, "%s\n", line);
+    }
+}
+
 /* One line; `applies` says whether the section that it stands in is for this host. */
 static void read_line(reader *r, const char *file, int number, char *line, bool *applies, int depth)
 {
-    char *rest = line, keyword[64];
+    char *rest = line, keyword[64], *whole;
     const char *word;
 
     line[strcspn(line, "\r\n")] = '\0';
+    whole = strdup(line); /* it is cut up */
     word = next_word(&rest);
-    if (word == NULL || strlen(word) >= sizeof keyword)
+    if (word == NULL || whole == NULL || strlen(word) >= sizeof keyword) {
+        free(whole);
         return;
+    }
     for (size_t i = 0; i <= strlen(word); i++)
         keyword[i] = (char)tolower((unsigned char)word[i]);
-    if (strcmp(keyword, "host") == 0) {
-        *applies = host_fits(r, rest);
-    } else if (strcmp(keyword, "match") == 0) {
-        const char *what = next_word(&rest);
-        *applies = what != NULL && strcasecmp(what, "all") == 0;
+    if (strcmp(keyword, "host") == 0 || strcmp(keyword, "match") == 0) {
+        begin_section(r, keyword, whole, rest, applies);
     } else if (*applies && strcmp(keyword, "include") == 0) {
         include(r, rest, depth);
-    } else if (*applies && is_in(served, keyword)) {
-        take(r, keyword, rest);
+    } else if ((*applies || r->in_match) && is_in(served, keyword)) {
+        r->rc = buf_fmt(&r->flat, "%s\n", whole);
+        if (*applies && r->rc == MP_OK)
+            take(r, keyword, rest);
     } else if (*applies && !is_in(harmless, keyword)) {
         warn(r, file, number, keyword, word);
     }
+    free(whole);
 }
 
 static void read_file(reader *r, const char *file, int depth)
@@ -327,6 +353,9 @@ static void read_file(reader *r, const char *file, int depth)
         return;
     for (int number = 1; r->rc == MP_OK && getline(&line, &size, f) >= 0; number++)
         read_line(r, file, number, line, &applies, depth);
+    if (r->in_match && r->rc == MP_OK)
+        r->rc = buf_str(&r->flat, "Match all\n");
+    r->in_match = false;
     free(line);
     (void)fclose(f);
 }
@@ -380,6 +409,9 @@ int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warning
     }
     if (r.rc == MP_OK)
         add_defaults(&r);
+    conf->flat = buf_take(&r.flat);
+    if (conf->flat == NULL)
+        r.rc = MP_SYSTEM;
     buf_free(&own);
     buf_free(&r.warned);
     if (r.rc != MP_OK)
@@ -398,5 +430,7 @@ void sshconf_free(sshconf *conf)
 {
     free_words(conf->identities);
     free_words(conf->known_hosts);
+    free(conf->flat);
     conf->identities = conf->known_hosts = NULL;
+    conf->flat = NULL;
 }

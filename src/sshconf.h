@@ -16,13 +16,15 @@ typedef struct sshconf {
     int family;             /* AF_UNSPEC, AF_INET, AF_INET6 */
     double connect_timeout; /* seconds, 0: not said */
     char **identities;      /* files of IdentityFile, expanded; ends with NULL */
+    char *flat;             /* what applies to the host, without Host and Include, for libssh; malloc'd */
     char **known_hosts; /* files of UserKnownHostsFile and GlobalKnownHostsFile, or the default ones; ends with NULL */
 } sshconf;
 
 /*
  * Reads `file`, or with NULL ~/.ssh/config and /etc/ssh/ssh_config, and what they include. `host` is the name as it was
- * given, without a user. Of Match only `Match all` is followed. For each keyword in the host's sections that has no
- * effect here, a line is appended to `warnings`. Files that are not there are no fault. MP_SYSTEM: no memory.
+ * given, without a user. Match with anything but `all` is left to libssh, which finds it in `flat`. For each keyword in
+ * the host's sections that has no effect here, a line is appended to `warnings`. Files that are not there are no fault.
+ * MP_SYSTEM: no memory.
  */
 int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warnings);
 void sshconf_free(sshconf *conf);

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Scripts, and the interactive loop without a terminal and with one.
+. "$(dirname "$0")/lib.sh"
+
+script() {
+  echo 'local a, b = ...; print(a .. "-" .. b, require("moonpool").version)' >s.lua
+  run moonpool lua s.lua x 'y z'
+  same "$status $err" '0 '
+  has "$out" 'x-y z'
+}
+it 'a script gets its arguments, and moonpool' script
+
+status_of() {
+  echo 'return 7' >s.lua
+  run moonpool lua s.lua
+  same "$status" 7
+}
+it 'what a script returns is the exit status' status_of
+
+failing() {
+  printf '\nlocal x = nil + 1\n' >s.lua
+  refused 255 's.lua:2: ' moonpool lua s.lua
+  echo 'require "moonpool".host():run { "sh", "-c", "echo what happened >&2; exit 3" }' >s.lua
+  refused 255 'what happened' moonpool lua s.lua
+}
+it 'an error of a script is one line' failing
+
+unsafe() {
+  for call in 'os.execute "touch was_here"' 'io.popen "touch was_here"' 'os.exit(0)'; do
+    echo "$call" >s.lua
+    refused 255 'not available' moonpool lua s.lua
+  done
+  ! [ -e was_here ]
+}
+it 'a script cannot walk around the dry run' unsafe
+
+piped() {
+  status=0
+  out=$(printf '1 + 1\nx = 5\nx\n' | moonpool repl 2>err) || status=$?
+  same "$out" '2
+5'
+  same "$status$(cat err)" 0
+  status=0
+  printf 'boom\n' | moonpool repl >out 2>err || status=$?
+  same "$status $(cat out) $(wc -l <err)" '1  1'
+}
+it 'lines from a pipe are run without a prompt, and a failure shows in the status' piped
+
+terminal() {
+  command -v script >/dev/null || return 0
+  out=$({ sleep 0.5; printf '40 + 2\r'; sleep 0.5; printf 'string.for\t("<%%s>", 1)\r'; sleep 0.5; printf '\004'; sleep 0.5; } |
+    timeout 20 script -qec 'TERM=xterm moonpool repl' /dev/null)
+  echo "$out"
+  has "$out" 'moonpool(dry)> '
+  has "$out" '42'
+  has "$out" '"<1>"'
+  has "$(cat "$HOME/.local/state/moonpool/history")" '40'
+}
+it 'on a terminal there are a prompt, completion and a history' terminal
+
+finish

@@ -1,0 +1,77 @@
+#!/bin/sh
+# What the program says of its own usage, and with which exit status.
+. "$(dirname "$0")/lib.sh"
+
+version() {
+  run moonpool --version
+  same "$status" 0
+  same "$out" "moonpool $(sed -n 's/^#define MP_VERSION "\(.*\)"/\1/p' "$top/src/moonpool.h")"
+}
+it 'the version is that of the header' version
+
+help() {
+  for words in --help -h help; do
+    run moonpool $words
+    same "$status $err" '0 '
+    has "$out" 'Usage: moonpool'
+  done
+}
+it 'help is printed on the standard output' help
+
+no_command() {
+  run moonpool
+  same "$status" 253
+  has "$out" 'Usage: moonpool'
+}
+it 'without a command there is help, and the status of wrong usage' no_command
+
+unknown_command() { refused 253 "no command 'autobakup', did you mean 'autobackup'?" moonpool autobakup; }
+it 'an unknown command is told with the one that was meant' unknown_command
+
+unknown_option() {
+  refused 253 "--frob" moonpool --frob
+  refused 253 "--keep-sorce" moonpool autobackup --keep-sorce 1 nas back
+  has "$err" 'keep-source'
+  refused 253 "--frob" moonpool repl --frob
+}
+it 'an unknown option is told with the one that was meant' unknown_option
+
+bad_value() {
+  refused 253 "--keep-source" moonpool autobackup --keep-source often nas back
+  has "$err" often
+}
+it 'a value that an option cannot have is told with the option' bad_value
+
+missing() {
+  refused 253 '' moonpool autobackup
+  refused 253 'which policy' moonpool run
+  refused 253 'which file' moonpool lua
+  refused 253 'which directory' moonpool -P
+  refused 253 'policy' moonpool policy
+}
+it 'an argument that is missing is told' missing
+
+policy_help() {
+  run moonpool autobackup --help
+  same "$status $err" '0 '
+  for option in --ssh-source --ssh-target --keep-source --test --ssh-config; do has "$out" "$option"; done
+}
+it 'the help of a policy has its options' policy_help
+
+other_name() {
+  ln -s "$(command -v moonpool)" zfs-autobackup
+  run ./zfs-autobackup --help
+  same "$status" 0
+  has "$out" --ssh-source
+}
+it 'called zfs-autobackup it is that program' other_name
+
+closed() {
+  status=0
+  moonpool --help >/dev/full 2>err || status=$?
+  moonpool --version >/dev/full 2>>err && return 1
+  return 0
+}
+it 'a version that could not be written is a failure' closed
+
+finish
