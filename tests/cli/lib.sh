@@ -15,7 +15,9 @@ n=0 failures=0
 it() {
   n=$((n + 1))
   mkdir "$scratch/$n"
-  if (cd "$scratch/$n" && set -e && "$2") >"$scratch/said" 2>&1; then
+  # Not as a condition: `set -e` does nothing there.
+  (set -e; cd "$scratch/$n"; "$2") >"$scratch/said" 2>&1
+  if [ $? = 0 ]; then
     echo "ok $n - $1"
   else
     failures=$((failures + 1))
@@ -37,6 +39,9 @@ run() {
   echo "$* -> $status"
   cat "$scratch/out" "$scratch/err"
 }
+
+# not COMMAND…: fails if the command does not, which `! COMMAND` does only as the last one.
+not() { if "$@"; then echo "this was to fail: $*"; return 1; fi; }
 
 # same ACTUAL EXPECTED, has TEXT PATTERN (of the shell, anywhere in the text)
 same() {

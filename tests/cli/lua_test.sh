@@ -30,7 +30,7 @@ unsafe() {
     echo "$call" >s.lua
     refused 255 'not available' moonpool lua s.lua
   done
-  ! [ -e was_here ]
+  not [ -e was_here ]
 }
 it 'a script cannot walk around the dry run' unsafe
 

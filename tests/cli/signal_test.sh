@@ -38,7 +38,7 @@ first() {
     same "$(wc -l <err | tr -d ' ')" 1
     has "$(cat err)" cancelled
     [ -e released ]
-    ! kill -0 "$(cat ready)" 2>/dev/null
+    not kill -0 "$(cat ready)"
   done
 }
 it 'one signal ends the command at work, and what is held is let go' first
