@@ -164,7 +164,7 @@ static void take_all(remote *r)
 
     do {
         before = r->s->counter.in_bytes;
-        if (ssh_channel_poll(r->channel, 0) == SSH_ERROR && !r->closed && !r->eof) {
+        if (session_take(r->s) == SSH_ERROR && !r->closed) {
             lose(r, NULL);
             return;
         }

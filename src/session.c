@@ -194,6 +194,11 @@ int session_wait(session *s, double until, const wake *cancel)
     return MP_OK;
 }
 
+int session_take(session *s)
+{
+    return ssh_channel_poll(s->pump, 0);
+}
+
 bool session_is_good(session *s)
 {
     double until = clock_monotonic() + PROBE_WAIT, silent;
@@ -202,21 +207,17 @@ bool session_is_good(session *s)
     note_life(s);
     silent = clock_monotonic() - s->heard;
     before = s->counter.in_bytes;
-    /* A channel that nobody has makes libssh read what arrived. */
-    ssh_channel probe = ssh_channel_new(s->ssh);
-    if (probe == NULL)
-        return false;
     if (silent > IDLE_PROBE)
         (void)ssh_send_keepalive(s->ssh);
     do {
-        if (ssh_channel_poll_timeout(probe, 0, 0) == SSH_ERROR || !ssh_is_connected(s->ssh))
-            break;
+        if (session_take(s) == SSH_ERROR || !ssh_is_connected(s->ssh))
+            return false;
         note_life(s);
     } while (silent > IDLE_PROBE && s->counter.in_bytes == before && session_wait(s, until, NULL) == MP_OK);
-    if (silent > IDLE_PROBE && s->counter.in_bytes != before)
-        (void)ssh_send_keepalive(s->ssh);
-    ssh_channel_free(probe);
-    return ssh_is_connected(s->ssh) != 0 && (silent <= IDLE_PROBE || s->counter.in_bytes != before);
+    if (silent <= IDLE_PROBE)
+        return true;
+    (void)ssh_send_keepalive(s->ssh); /* takes the answer */
+    return s->counter.in_bytes != before;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -356,6 +357,11 @@ int session_open(session **out, const char *destination, const mp_host_options *
         session_close(s);
         return rc;
     }
+    s->pump = ssh_channel_new(s->ssh);
+    if (s->pump == NULL) {
+        session_close(s);
+        return fault_set(f, MP_SYSTEM, "out of memory");
+    }
     s->heard = clock_monotonic();
     (void)ssh_set_counters(s->ssh, &s->counter, NULL);
     *out = s;
@@ -367,6 +373,8 @@ void session_close(session *s)
     if (s == NULL)
         return;
     if (s->ssh != NULL) {
+        if (s->pump != NULL)
+            ssh_channel_free(s->pump);
         if (ssh_is_connected(s->ssh))
             ssh_disconnect(s->ssh);
         ssh_free(s->ssh);

@@ -16,9 +16,14 @@ struct session {
     double heard;                      /* when a byte last came */
     double asked;                      /* when a keepalive was last sent, 0: none is under way */
     double dead_after;                 /* seconds */
-    char *window;                      /* for remote.c: what opens the window of libssh before 0.11 */
-    char *name;                        /* the destination */
+    ssh_channel pump; /* never opened: asking it makes libssh take what arrived, which an ended one does not */
+    char *window;     /* for remote.c: what opens the window of libssh before 0.11 */
+    char *name;       /* the destination */
 };
+
+/* Lets libssh take what has arrived, one small read of it, and send what is pending. SSH_ERROR: the connection is lost.
+ */
+int session_take(session *s);
 
 /* Waits until libssh may have something to do, at most until `until`. MP_OK, MP_TIMEOUT, MP_CANCELLED, MP_DISCONNECT
  * (no descriptor). */
