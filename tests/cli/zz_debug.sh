@@ -1,0 +1,58 @@
+#!/bin/sh
+# Signals: the first one lets go of everything, the second one ends the process.
+. "$(dirname "$0")/lib.sh"
+
+# Starts a script in the background and waits until its file "ready" is there. Job control gives it its default SIGINT.
+start() {
+  set -m
+  moonpool lua s.lua >out 2>err &
+  pid=$!
+  set +m
+  i=0
+  while ! [ -s ready ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done
+  [ -s ready ]
+}
+ended() {
+  status=0
+  wait "$pid" || status=$?
+  cat out err
+}
+
+waiting() {
+  cat >s.lua <<'END'
+local mp = require "moonpool"
+local held <close> = setmetatable({}, { __close = function() io.open("released", "w"):close() end })
+mp.host():run { "sh", "-c", "echo $$ >ready; exec sleep 60" }
+return held and 1
+END
+}
+
+first() {
+  for signal in INT TERM HUP; do
+    rm -f ready released
+    waiting
+    start
+    kill -s $signal "$pid"
+    ended
+    cat ready out err; ls; same "$status" 255
+    same "$(wc -l <err | tr -d ' ')" 1
+    has "$(cat err)" cancelled
+    [ -e released ]
+    not kill -0 "$(cat ready)"
+  done
+}
+it 'one signal ends the command at work, and what is held is let go' first
+
+second() {
+  echo 'io.open("ready", "w"):write("1"):close(); while true do end' >s.lua
+  start
+  kill -s TERM "$pid"
+  kill -0 "$pid"
+  sleep 0.2
+  kill -s TERM "$pid"
+  ended
+  same "$status" 143
+}
+it 'a second signal ends the process as if it were not caught' second
+
+finish
