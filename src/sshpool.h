@@ -1,6 +1,6 @@
 /*
- * sshpool.h - floor 1: the connections of one far side, by libssh or by the ssh program: idle ones, idle shells, and what lost
- * connections have left running there. Any thread.
+ * sshpool.h - floor 1: the connections of one far side, by libssh or by the ssh program: idle ones, idle shells, and
+ * what lost connections have left running there. Any thread.
  */
 #ifndef SSHPOOL_H
 #define SSHPOOL_H
@@ -16,14 +16,16 @@ int sshpool_new(sshpool **out, const char *destination, const mp_host_options *o
 void sshpool_free(sshpool *pool);
 
 /*
- * Gives `command` to the far side's login shell, over an idle connection or a new one, never twice. Lines about the host are appended
- * to `warnings`, each once per pool. Fails as session_open(), remote_start() and sshprogram_start() do.
+ * Gives `command` to the far side's login shell, over an idle connection or a new one, never twice. Lines about the
+ * host are appended to `warnings`, each once per pool. Fails as session_open(), remote_start() and sshprogram_start()
+ * do.
  */
 int sshpool_channel(proc **out, sshpool *pool, const char *command, const wake *cancel, buf *warnings, fault *f);
 
 /*
- * A shell: the one that was used last, or a new one, or, if there are many, one that somebody gives back. MP_OK with *out NULL: there
- * are no shells on that host, and sshpool_plain() says so from now on. Fails as sshpool_channel() does.
+ * A shell: the one that was used last, or a new one, or, if there are many, one that somebody gives back. MP_OK with
+ * *out NULL: there are no shells on that host, and sshpool_plain() says so from now on. Fails as sshpool_channel()
+ * does.
  */
 int sshpool_take(shell **out, sshpool *pool, const wake *cancel, buf *warnings, fault *f);
 /* Gives it back: a shell_done, with the pool as `arg`. */

@@ -57,7 +57,7 @@ it 'a file that is no policy is told' no_policy
 
 shadow() {
   mkdir -p shadow/policies
-  echo 'return (' >shadow/policies/retention.lua
+  printf 'return (' >shadow/policies/retention.lua
   refused 255 'shadow/policies/retention.lua:1: ' moonpool -P "$PWD/shadow" autobackup nas back
   MOONPOOL_PATH=$PWD/shadow refused 255 'shadow/policies/retention.lua:1: ' moonpool autobackup nas back
   nothing_ran

@@ -2,12 +2,10 @@
 # Signals: the first one lets go of everything, the second one ends the process.
 . "$(dirname "$0")/lib.sh"
 
-# Starts a script in the background and waits until its file "ready" is there. Job control gives it its default SIGINT.
+# Starts a script and waits until its file "ready" is there. A shell has SIGINT ignored in what it starts in the background.
 start() {
-  set -m
-  moonpool lua s.lua >out 2>err &
+  env --default-signal=INT moonpool lua s.lua >out 2>err &
   pid=$!
-  set +m
   i=0
   while ! [ -s ready ] && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done
   [ -s ready ]
@@ -42,6 +40,20 @@ first() {
   done
 }
 it 'one signal ends the command at work, and what is held is let go' first
+
+ignored() {
+  waiting
+  trap '' HUP
+  start
+  kill -s HUP "$pid"
+  sleep 0.3
+  kill -0 "$pid"
+  not [ -e released ]
+  kill -s TERM "$pid"
+  ended
+  same "$status" 255
+}
+it 'a signal that was ignored from the start, as by nohup, stays ignored' ignored
 
 second() {
   echo 'io.open("ready", "w"):write("1"):close(); while true do end' >s.lua

@@ -37,10 +37,10 @@ unknown_option() {
 it 'an unknown option is told with the one that was meant' unknown_option
 
 bad_value() {
-  refused 253 "--keep-source" moonpool autobackup --keep-source often nas back
-  has "$err" often
+  refused 253 "'often' is not a number" moonpool autobackup --keep-source often nas back
+  refused 253 '--jobs' moonpool autobackup --jobs many nas back
 }
-it 'a value that an option cannot have is told with the option' bad_value
+it 'a value that an option cannot have is told' bad_value
 
 missing() {
   refused 253 '' moonpool autobackup

@@ -7,6 +7,7 @@
 
 #include "helper.h"
 
+#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -97,6 +98,52 @@ static void server_stop(const server *s)
     server_cut(s);
     server_halt(s);
     in_server(s, "cd / && rm -rf \"$0\"");
+}
+
+/* ---- what runs on the far side, which is this machine -------------------------------------------------- */
+
+/* Whether a process with these arguments is there, as ps shows them. */
+static bool there(const char *arguments)
+{
+    char path[300], text[256];
+    bool found = false;
+    DIR *all = opendir("/proc");
+    struct dirent *entry;
+    assert_non_null(all);
+    while (!found && (entry = readdir(all)) != NULL) {
+        FILE *f;
+        size_t n = 0;
+        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        f = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
+        if (f == NULL)
+            continue;
+        n = fread(text, 1, sizeof text - 1, f);
+        (void)fclose(f);
+        for (size_t i = 0; i + 1 < n; i++)
+            text[i] = (char)(text[i] == '\0' ? ' ' : text[i]);
+        text[n] = '\0';
+        found = strcmp(text, arguments) == 0;
+    }
+    (void)closedir(all);
+    return found;
+}
+
+/* Waits up to five seconds until it is, or is no more. */
+static bool becomes(const char *arguments, bool present)
+{
+    for (int i = 0; i < 500 && there(arguments) != present; i++)
+        (void)poll(NULL, 0, 10);
+    return there(arguments) == present;
+}
+
+static bool gone(const char *arguments)
+{
+    return becomes(arguments, false);
+}
+
+static void appear(const char *arguments)
+{
+    assert_true(becomes(arguments, true));
 }
 
 #endif
