@@ -70,8 +70,8 @@ int fd_pipe(int fds[2]); /* close-on-exec from birth; 0 or -1 with errno */
 typedef struct wake {
     int fds[2];
 } wake;
-int wake_open(wake *w);         /* 0 or MP_SYSTEM */
-void wake_set(const wake *w);   /* async-signal-safe, any thread; sticky: fds[0] stays readable */
+int wake_open(wake *w);       /* 0 or MP_SYSTEM */
+void wake_set(const wake *w); /* async-signal-safe, any thread; sticky: fds[0] stays readable */
 bool wake_is_set(const wake *w);
 void wake_clear(const wake *w);
 void wake_close(wake *w);

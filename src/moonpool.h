@@ -37,23 +37,23 @@ struct lua_State;
 /* Why something did not succeed. Words cross into Lua, not numbers: mp_code_name() gives them. */
 enum mp_code {
     MP_OK = 0,
-    MP_EXIT = -1,       /* "exit": a program ended with a status that is not 0 */
-    MP_SIGNAL = -2,     /* "signal": a program was ended by a signal */
-    MP_TIMEOUT = -3,    /* "timeout": the time allowed for a command passed */
-    MP_STALLED = -4,    /* "stalled": no byte moved through a pipe for the time allowed */
-    MP_CANCELLED = -5,  /* "cancelled": mp_job_cancel() */
-    MP_SPAWN = -6,      /* "spawn": the program is not there or can't be started */
-    MP_CONNECT = -7,    /* "connect": name look-up, refusal or time-out of a connection */
-    MP_HOSTKEY = -8,    /* "hostkey": the host key is unknown, changed or revoked */
-    MP_AUTH = -9,       /* "auth": the server accepted none of our keys */
-    MP_DISCONNECT = -10,/* "disconnect": the connection was lost under way */
-    MP_CONFIG = -11,    /* "config": an ssh configuration that can't be served */
-    MP_DRY = -12,       /* "dry": a command that writes was refused on a dry host */
-    MP_LIMIT = -13,     /* "limit": more output than the caller allowed */
-    MP_INVALID = -14,   /* "invalid": an argument that no such command can have */
-    MP_PARSE = -15,     /* "parse": output that is not what the command promises to print */
-    MP_LOCKED = -16,    /* "locked": another process holds the lock */
-    MP_SYSTEM = -17,    /* "system": a system call failed, memory included; the message has errno's text */
+    MP_EXIT = -1,        /* "exit": a program ended with a status that is not 0 */
+    MP_SIGNAL = -2,      /* "signal": a program was ended by a signal */
+    MP_TIMEOUT = -3,     /* "timeout": the time allowed for a command passed */
+    MP_STALLED = -4,     /* "stalled": no byte moved through a pipe for the time allowed */
+    MP_CANCELLED = -5,   /* "cancelled": mp_job_cancel() */
+    MP_SPAWN = -6,       /* "spawn": the program is not there or can't be started */
+    MP_CONNECT = -7,     /* "connect": name look-up, refusal or time-out of a connection */
+    MP_HOSTKEY = -8,     /* "hostkey": the host key is unknown, changed or revoked */
+    MP_AUTH = -9,        /* "auth": the server accepted none of our keys */
+    MP_DISCONNECT = -10, /* "disconnect": the connection was lost under way */
+    MP_CONFIG = -11,     /* "config": an ssh configuration that can't be served */
+    MP_DRY = -12,        /* "dry": a command that writes was refused on a dry host */
+    MP_LIMIT = -13,      /* "limit": more output than the caller allowed */
+    MP_INVALID = -14,    /* "invalid": an argument that no such command can have */
+    MP_PARSE = -15,      /* "parse": output that is not what the command promises to print */
+    MP_LOCKED = -16,     /* "locked": another process holds the lock */
+    MP_SYSTEM = -17,     /* "system": a system call failed, memory included; the message has errno's text */
 };
 
 /* The word of a code ("ok", "exit", …); never NULL. Any thread. */
@@ -94,11 +94,11 @@ MP_API bool mp_verb_reads(const char *const argv[]);
 
 /* How one program of a command or pipe ended. */
 typedef struct mp_stage_end {
-    int code;     /* MP_OK, MP_EXIT, MP_SIGNAL, MP_SPAWN, MP_DISCONNECT, … */
-    int status;   /* exit status, -1 if there is none */
-    int signal;   /* the signal's number on a local host, else 0 */
-    char *err;    /* what it wrote on standard error: the first and last 32 KiB, never NULL */
-    char *message;/* one line that says what failed where; NULL if nothing did */
+    int code;      /* MP_OK, MP_EXIT, MP_SIGNAL, MP_SPAWN, MP_DISCONNECT, … */
+    int status;    /* exit status, -1 if there is none */
+    int signal;    /* the signal's number on a local host, else 0 */
+    char *err;     /* what it wrote on standard error: the first and last 32 KiB, never NULL */
+    char *message; /* one line that says what failed where; NULL if nothing did */
 } mp_stage_end;
 
 /* What came of a command or pipe. Owned by whoever got it; freed by mp_result_free(). */
@@ -109,10 +109,10 @@ typedef struct mp_result {
     size_t n_stages;     /* 1 for a command */
     size_t failed_stage; /* index of the stage that is the cause, if code is not MP_OK */
     mp_stage_end *stages;
-    char *out;           /* captured standard output of a command, NUL after its end; NULL for a pipe */
+    char *out; /* captured standard output of a command, NUL after its end; NULL for a pipe */
     size_t out_len;
-    uint64_t bytes;      /* bytes that passed the first edge of a pipe; bytes of output of a command */
-    double seconds;      /* from start to end, connecting included */
+    uint64_t bytes; /* bytes that passed the first edge of a pipe; bytes of output of a command */
+    double seconds; /* from start to end, connecting included */
 } mp_result;
 
 MP_API void mp_result_free(mp_result *result);
@@ -155,7 +155,7 @@ MP_API const char *mp_catalog_word(const mp_catalog *catalog, size_t row, size_t
 /* ---- commands and pipes ------------------------------------------------------------------------------ */
 
 typedef struct mp_run_options {
-    const void *input;   /* bytes for standard input, or NULL for none */
+    const void *input; /* bytes for standard input, or NULL for none */
     size_t input_len;
     double timeout;      /* seconds, 0: no limit */
     size_t limit;        /* bytes of standard output kept, 0: 64 MiB; more is MP_LIMIT */
@@ -190,13 +190,16 @@ MP_API mp_job *mp_queue_take(mp_queue *queue, double timeout);
 MP_API void mp_queue_wake(mp_queue *queue);
 
 /*
- * Starts a command or a pipe; all arguments are copied (a catalog is used until the job has ended). On a dry host a command that
- * writes ends at once with MP_DRY, a pipe if any of its stages writes. A remote program that is still running when its job is cancelled, times out
- * or stalls is ended on the far side too. `queue` may be NULL: then mp_job_wait() is the only way to learn of the end.
- * MP_SYSTEM: no thread. The job belongs to the caller: mp_job_free().
+ * Starts a command or a pipe; all arguments are copied (a catalog is used until the job has ended). On a dry host a
+ * command that writes ends at once with MP_DRY, a pipe if any of its stages writes. A remote program that is still
+ * running when its job is cancelled, times out or stalls is ended on the far side too. `queue` may be NULL: then
+ * mp_job_wait() is the only way to learn of the end. MP_SYSTEM: no thread. The job belongs to the caller:
+ * mp_job_free().
  */
-MP_API int mp_job_run(mp_job **out, mp_queue *queue, mp_host *host, const char *const argv[], const mp_run_options *options);
-MP_API int mp_job_pipe(mp_job **out, mp_queue *queue, const mp_stage stages[], size_t n, const mp_pipe_options *options);
+MP_API int mp_job_run(mp_job **out, mp_queue *queue, mp_host *host, const char *const argv[],
+                      const mp_run_options *options);
+MP_API int mp_job_pipe(mp_job **out, mp_queue *queue, const mp_stage stages[], size_t n,
+                       const mp_pipe_options *options);
 /* Asks a job to end; its result will say MP_CANCELLED unless it ended before. Any thread. */
 MP_API void mp_job_cancel(mp_job *job);
 MP_API bool mp_job_done(const mp_job *job);
@@ -207,7 +210,8 @@ MP_API const mp_result *mp_job_wait(mp_job *job);
 /* Cancels if need be, waits for the end, frees job and result. NULL is allowed. */
 MP_API void mp_job_free(mp_job *job);
 
-/* The same without a thread of its own: blocks until the command or pipe has ended. Always sets *out. Returns its code. */
+/* The same without a thread of its own: blocks until the command or pipe has ended. Always sets *out. Returns its code.
+ */
 MP_API int mp_run(mp_result **out, mp_host *host, const char *const argv[], const mp_run_options *options);
 MP_API int mp_pipe(mp_result **out, const mp_stage stages[], size_t n, const mp_pipe_options *options);
 
@@ -215,8 +219,8 @@ MP_API int mp_pipe(mp_result **out, const mp_stage stages[], size_t n, const mp_
 
 /*
  * Places or releases one tag on many snapshots with as few commands as the length limits allow. A snapshot that
- * already has the tag (hold), or no longer has it (release), is no failure. *out: the result of the last command, or of the first one
- * that failed for another reason (the rest is still tried); always set. Returns its code.
+ * already has the tag (hold), or no longer has it (release), is no failure. *out: the result of the last command, or of
+ * the first one that failed for another reason (the rest is still tried); always set. Returns its code.
  */
 MP_API int mp_hold(mp_result **out, mp_host *host, const char *tag, const char *const snapshots[]);
 MP_API int mp_release(mp_result **out, mp_host *host, const char *tag, const char *const snapshots[]);
@@ -241,13 +245,14 @@ MP_API void mp_state_close(mp_state *state);
 MP_API struct lua_State *mp_state_lua(mp_state *state);
 /*
  * Runs Lua text. *result: the first value it returns, as tostring() shows it (NULL if none); on failure the error's
- * one line. malloc'd; may be NULL if not wanted. `chunk` names the text in messages. Returns 0 or MP_PARSE (syntax), MP_EXIT (an error was raised).
+ * one line. malloc'd; may be NULL if not wanted. `chunk` names the text in messages. Returns 0 or MP_PARSE (syntax),
+ * MP_EXIT (an error was raised).
  */
 MP_API int mp_state_eval(mp_state *state, const char *text, const char *chunk, char **result);
 /* The command line program: argv as main() has it. Returns the exit status. */
 MP_API int mp_state_main(mp_state *state, int argc, char *const argv[]);
-/* Asks the running script to stop: every job is cancelled, `await` raises "cancelled". Returns true if an earlier one is still being dealt with: then
- * whoever asks may want to end the process. Safe in a signal handler. */
+/* Asks the running script to stop: every job is cancelled, `await` raises "cancelled". Returns true if an earlier one
+ * is still being dealt with: then whoever asks may want to end the process. Safe in a signal handler. */
 MP_API bool mp_state_interrupt(mp_state *state);
 
 /* Opens the module in a Lua state of somebody else; what `require "moonpool"` calls. */

@@ -1,7 +1,7 @@
 /*
- * proc.h - floor 1: a program at work, wherever it runs. local.c starts them here, remote.c over libssh, shell.c inside a
- * remote shell that stays open; pump.c drives them without knowing which is which. A proc is used by one thread at a time
- * and never blocks after it was started: it tells which descriptors to poll, is stepped, read and written.
+ * proc.h - floor 1: a program at work, wherever it runs. local.c starts them here, remote.c over libssh, shell.c inside
+ * a remote shell that stays open; pump.c drives them without knowing which is which. A proc is used by one thread at a
+ * time and never blocks after it was started: it tells which descriptors to poll, is stepped, read and written.
  */
 #ifndef PROC_H
 #define PROC_H
@@ -20,9 +20,9 @@ enum { PROC_AGAIN = 0, PROC_EOF = -1 };
 typedef struct proc proc;
 
 typedef struct proc_end {
-    int code;   /* MP_OK, MP_EXIT, MP_SIGNAL, MP_SPAWN, MP_DISCONNECT, MP_CONNECT, … */
-    int status; /* exit status or -1 */
-    int signal; /* number or 0 */
+    int code;          /* MP_OK, MP_EXIT, MP_SIGNAL, MP_SPAWN, MP_DISCONNECT, MP_CONNECT, … */
+    int status;        /* exit status or -1 */
+    int signal;        /* number or 0 */
     char message[512]; /* "" or one line; for MP_EXIT empty: the error stream tells more */
 } proc_end;
 
@@ -30,7 +30,8 @@ typedef struct proc_ops {
     /*
      * Fills fds with what to wait for. `want` has bit (1 << PROC_IN) if there are bytes to write, (1 << PROC_OUT) and
      * (1 << PROC_ERR) if there is room for what it prints: an unwanted stream is not polled, which is back-pressure.
-     * Lowers *timeout_ms if it must be stepped sooner (0: it already has something ready). Returns the number of entries.
+     * Lowers *timeout_ms if it must be stepped sooner (0: it already has something ready). Returns the number of
+     * entries.
      */
     int (*prepare)(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS], int *timeout_ms);
     /* Called after every poll with the same entries: moves packets, notices the end, keeps the connection alive. */
@@ -46,7 +47,8 @@ typedef struct proc_ops {
     void (*kill)(proc *p, int signal); /* SIGTERM or SIGKILL, to the whole process group, here or far away */
     /* The descriptor behind a stream, for splice(2), or -1. */
     int (*fd)(proc *p, int stream);
-    /* Kills (SIGKILL) what still runs, lets everything go; a session or shell that is still good returns to its host. */
+    /* Kills (SIGKILL) what still runs, lets everything go; a session or shell that is still good returns to its host.
+     */
     void (*destroy)(proc *p);
 } proc_ops;
 

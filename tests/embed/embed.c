@@ -1,5 +1,6 @@
 /*
- * embed.c - a program with moonpool inside: lists datasets on a host, sends a stream from it to a file here, asks a policy.
+ * embed.c - a program with moonpool inside: lists datasets on a host, sends a stream from it to a file here, asks a
+ * policy.
  *
  *   embed DESTINATION SSH_CONFIG FILE
  */
@@ -25,7 +26,8 @@ int main(int argc, char *argv[])
     (void)signal(SIGPIPE, SIG_IGN);
     if (mp_host_open(&there, argc > 1 ? argv[1] : NULL, &options) != MP_OK || mp_host_open(&here, NULL, NULL) != MP_OK)
         goto out;
-    if (mp_run(&listed, there, list, NULL) != MP_OK || mp_pipe(&sent, (mp_stage[]){{there, send}, {here, keep}}, 2, NULL) != MP_OK)
+    if (mp_run(&listed, there, list, NULL) != MP_OK ||
+        mp_pipe(&sent, (mp_stage[]){{there, send}, {here, keep}}, 2, NULL) != MP_OK)
         (void)fprintf(stderr, "%s\n", sent != NULL ? sent->message : listed->message);
     else if (mp_state_open(&state, NULL) == MP_OK && mp_state_eval(state, policy, "embed", &name) == MP_OK)
         failed = printf("%s%llu bytes\n%s\n", listed->out, (unsigned long long)sent->bytes, name) < 0;

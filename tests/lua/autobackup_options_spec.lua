@@ -113,9 +113,9 @@ describe("a transfer", function()
   end)
 
   it("makes no bookmarks with --no-bookmarks, and no holds on the source with --no-holds", function()
-    local world, src = helper.world(), nil
+    local world = helper.world()
     run(world, { no_bookmarks = true, no_holds = true })
-    src = world:host "src"
+    local src = world:host "src"
     assert.are.equal("", src:run({ "zfs", "list", "-H", "-t", "bookmark", "-r", "tank" }).out)
     assert.are.equal("", src:run({ "zfs", "holds", "-H", "tank/a@" .. helper.snapshots(src, "tank/a")[1] }).out)
   end)

@@ -17,7 +17,7 @@ typedef struct server {
 } server;
 
 /* Runs a script here with the server's directory as $0 and current directory. */
-static void in_server(const server *s, const char *script)
+__attribute__((unused)) static void in_server(const server *s, const char *script)
 {
     char text[1024];
     mp_result *r;
@@ -28,7 +28,7 @@ static void in_server(const server *s, const char *script)
     mp_result_free(r);
 }
 
-static bool server_listens(const server *s)
+__attribute__((unused)) static bool server_listens(const server *s)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)s->port)};
     int fd = socket(AF_INET, SOCK_STREAM, 0), rc;
@@ -39,7 +39,7 @@ static bool server_listens(const server *s)
 }
 
 /* Starts it with more lines of configuration, waits until it listens. */
-static void server_run(const server *s, const char *more)
+__attribute__((unused)) static void server_run(const server *s, const char *more)
 {
     char text[900];
     (void)snprintf(
@@ -56,13 +56,13 @@ static void server_run(const server *s, const char *more)
 }
 
 /* Ends every connection, as a crash would; what runs there goes on. */
-static void server_cut(const server *s)
+__attribute__((unused)) static void server_cut(const server *s)
 {
     in_server(s, "read -r d <pid; for f in /proc/[0-9]*/stat; do\n"
                  "read -r p c s up rest 2>/dev/null <$f && [ \"$up\" = \"$d\" ] && kill -KILL $p; done 2>/dev/null; :");
 }
 
-static void server_halt(const server *s)
+__attribute__((unused)) static void server_halt(const server *s)
 {
     in_server(s, "read -r d <pid; kill $d");
     for (int i = 0; i < 200 && server_listens(s); i++)
@@ -70,7 +70,7 @@ static void server_halt(const server *s)
 }
 
 /* Makes its directory and keys, and runs it. */
-static void server_start(server *s, const char *more)
+__attribute__((unused)) static void server_start(server *s, const char *more)
 {
     struct sockaddr_in a = {.sin_family = AF_INET};
     socklen_t len = sizeof a;
@@ -93,7 +93,7 @@ static void server_start(server *s, const char *more)
     server_run(s, more);
 }
 
-static void server_stop(const server *s)
+__attribute__((unused)) static void server_stop(const server *s)
 {
     server_cut(s);
     server_halt(s);
@@ -103,7 +103,7 @@ static void server_stop(const server *s)
 /* ---- what runs on the far side, which is this machine -------------------------------------------------- */
 
 /* Whether a process with these arguments is there, as ps shows them. */
-static bool there(const char *arguments)
+__attribute__((unused)) static bool there(const char *arguments)
 {
     char path[300], text[256];
     bool found = false;
@@ -136,12 +136,12 @@ static bool becomes(const char *arguments, bool present)
     return there(arguments) == present;
 }
 
-static bool gone(const char *arguments)
+__attribute__((unused)) static bool gone(const char *arguments)
 {
     return becomes(arguments, false);
 }
 
-static void appear(const char *arguments)
+__attribute__((unused)) static void appear(const char *arguments)
 {
     assert_true(becomes(arguments, true));
 }

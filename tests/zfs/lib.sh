@@ -111,7 +111,7 @@ wait_for_receive() {
     [ $((tries += 1)) -lt 300 ] || fail "no zfs receive into $1"
     sleep 0.1
   done
-  sleep 0.3
+  sleep 2 # long enough for something to be kept
 }
 wait_until_idle() {
   local - tries=0
