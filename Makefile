@@ -4,7 +4,7 @@
 #   make install    to $(DESTDIR)$(PREFIX); install-compat adds the names of zfs_autobackup
 #   make deps       what is needed to build; demo and check install what they need themselves
 #   make demo       a real backup on real pools
-#   make check      all tests; check-quick: those that need no virtual machine
+#   make check      all tests; check-quick: those that need no virtual machine; asan, tsan: those in C and Lua with a sanitizer
 #   make format     clang-format over the C files
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -19,7 +19,7 @@ endif
 PACKAGES = lua5.4 libssh libedit
 WARN  = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla \
         -Wformat=2 -Wundef -Wconversion -Wno-sign-conversion -Wnull-dereference
-CPPFLAGS += -D_POSIX_C_SOURCE=200809L -DMP_PREFIX='"$(PREFIX)"' -Isrc
+CPPFLAGS += -D_POSIX_C_SOURCE=200809L -Isrc
 CFLAGS   ?= -O2 -g
 override CFLAGS += -std=c11 $(WARN) -pthread -fPIC -fvisibility=hidden $(SANITIZE)
 LDFLAGS  += -pthread $(SANITIZE)
@@ -31,9 +31,12 @@ LUA_FILES = $(shell find lua policies -name '*.lua' | sort)
 LIBRARIES = $(foreach name,argparse dkjson inspect,$(name).lua=$(firstword $(wildcard /usr/share/lua/5.4/$(name).lua \
             /usr/local/share/lua/5.4/$(name).lua /usr/share/lua/5.3/$(name).lua) missing-$(name).lua))
 
-ifneq ($(filter-out deps demo check check-quick clean format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps demo check check-quick asan tsan clean format,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error pkg-config does not find $(PACKAGES): `make deps` installs what is needed)
+endif
+ifneq ($(findstring missing-,$(LIBRARIES)),)
+$(error no $(patsubst missing-%,%,$(filter missing-%,$(subst =, ,$(LIBRARIES)))) for Lua: `make deps` installs what is needed)
 endif
 endif
 CPPFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
@@ -43,11 +46,17 @@ LIBS      = $(shell pkg-config --libs libssh libedit 2>/dev/null)
 # Says what is made, or with V=1 the whole command.
 quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
-.PHONY: all install install-compat deps demo check check-quick build-tests format clean
+.PHONY: all install install-compat deps demo check check-quick asan tsan build-tests format clean force
 all: $(O)/moonpool $(O)/libmoonpool.a $(O)/libmoonpool.so $(O)/lua/moonpool.so
 
 $(O)/%.o: src/%.c | $(O)/lua
 	$(call quiet,cc)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The one object that knows where it will be installed.
+$(O)/bind.o: CPPFLAGS += -DMP_PREFIX='"$(PREFIX)"'
+$(O)/bind.o: $(O)/prefix
+$(O)/prefix: force | $(O)/lua
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
 
 $(O)/embedded.c: $(LUA_FILES) src/embed.lua | $(O)/lua
 	$(call quiet,lua)$(LUA) src/embed.lua $(foreach f,$(LUA_FILES),$(f)=$(f)) $(LIBRARIES) >$@.new && mv $@.new $@
@@ -97,6 +106,10 @@ check:
 	@tests/deps build test bed
 	@$(MAKE) build-tests
 	@tests/run $(FULL)
+
+asan tsan:
+	@tests/deps build test
+	@tests/run $@
 
 demo:
 	@tests/deps build test bed
