@@ -16,6 +16,15 @@ local function from_options(options, pair, given)
   if options.clear_mountpoint and pair.source.type ~= "volume" then given.set.canmount = "noauto" end
 end
 
+-- Properties of the encryption itself, which a dataset in plain can't have; others go along with the receive.
+local ENCRYPTION = { encryption = true, keyformat = true, keylocation = true, pbkdf2iters = true, keystatus = true, encryptionroot = true }
+
+local function in_plain(list, given)
+  for _, p in ipairs(list) do
+    if p.source == "local" and not ENCRYPTION[p.name] and given.set[p.name] == nil then given.set[p.name] = p.value end
+  end
+end
+
 --- What `zfs receive` is told about properties.
 -- @param run the run; @param pair the pair; @param list the source's own properties, { name, value, source } each, if the policy has
 --   the hook `filter_property`
@@ -26,6 +35,7 @@ function properties.receive(run, pair, list)
   local pool = run.source.pools[zfs.pool(pair.name)]
   if pool and pool.guid then given.set[dataset.MARK] = ("%x"):format(pool.guid) end
   from_options(run.options, pair, given)
+  if run.options.decrypt and pair.source.encrypted then in_plain(list, given) end
   for _, p in ipairs(list) do
     local answer = policy.call(run.policy, "filter_property", pair.source, p.name, p.value, p.source)
     if answer == false then

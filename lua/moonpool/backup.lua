@@ -23,6 +23,9 @@ local backup = {}
 -- A pipe in which nothing moved for so long is given up: a receive that frees a large dataset may be silent for long.
 local STALL_TIMEOUT_SECONDS = 3600
 
+-- A command may be 2 MiB long on Linux, its environment included.
+local MAX_COMMAND_BYTES = 1500000
+
 -- Whether the name of a snapshot matches one of the patterns that are never sent.
 local function exclusion(patterns)
   local compiled = {}
@@ -50,6 +53,7 @@ local function start(self, options, env, hosts)
     clock = env.clock,
     started = env.clock(),
     stall_timeout = STALL_TIMEOUT_SECONDS,
+    max_command_bytes = env.max_command_bytes or MAX_COMMAND_BYTES,
     source = dataset.side(hosts.source, "source", spelled),
     target = options.target_path and dataset.side(hosts.target, "target", spelled),
     target_tag = (options.hold_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))),
@@ -95,7 +99,7 @@ end
 local function receive_properties(run)
   local list
   return function(pair)
-    if policy.has(run.policy, "filter_property") and not list then
+    if (policy.has(run.policy, "filter_property") or run.options.decrypt) and not list then
       list = dataset.local_properties(run.source, run.pairs)
     end
     return properties.receive(run, pair, list and list[pair.name] or {})
@@ -141,7 +145,8 @@ end
 
 --- Runs a backup.
 -- @param self the policy; @param options its options, checked
--- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean }
+-- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean,
+--   max_command_bytes = how long a `zfs snapshot` may be (1.5 MB) }
 -- @return the number of failures, 200 at the most
 -- @raise locked: another run of this backup is at work; nothing: no dataset is selected; what made the whole run impossible
 function backup.run(self, options, env)

@@ -129,7 +129,13 @@ local function dispatch(args)
   elseif word:sub(1, 1) == "-" then
     usage("unknown option '%s': moonpool --help tells what there is", word)
   end
-  return command_of(word)(args)
+  local command = command_of(word)
+  -- A policy has options of its own to tell of.
+  if (args[1] == "--help" or args[1] == "-h") and word ~= "autobackup" then
+    io.stdout:write(HELP)
+    return 0
+  end
+  return command(args)
 end
 
 -- ---- the program ----------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ local MAX_ARGUMENT_BYTES = 100000
 --- The user property of a received dataset that tells which pool it came from, by the pool's GUID.
 dataset.MARK = "moonpool:source"
 
-local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption", dataset.MARK }
-local DATASET_LETTERS = "suussss"
+local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption", dataset.MARK,
+  "quota", "refquota" }
+local DATASET_LETTERS = "suussssuu"
 local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
 local SNAPSHOT_LETTERS = "uuuu"
 
@@ -150,6 +151,8 @@ local function note_dataset(side, name, row)
     token = word(row[5]),
     encrypted = row[6] ~= "off" and word(row[6]) ~= nil,
     mark = word(row[7]),
+    quota = row[8],
+    refquota = row[9],
   })
 end
 
@@ -192,7 +195,8 @@ end
 
 --- Notes a dataset that the run made. @param side a side; @param name the dataset's; @return the dataset
 function dataset.note_created(side, name)
-  side.datasets[name] = new_dataset(side, name, {})
+  local above = dataset.nearest(side, zfs.parent(name))
+  side.datasets[name] = new_dataset(side, name, { encrypted = above and above.encrypted })
   return side.datasets[name]
 end
 

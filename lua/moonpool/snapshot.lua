@@ -63,6 +63,19 @@ local function afterwards(run)
   end })
 end
 
+-- All snapshots of a pool at once: by one command, or if its line would be too long by a channel program, which only root may run.
+local function take(run, pool, full)
+  local bytes = 0
+  for _, name in ipairs(full) do bytes = bytes + #name + 3 end
+  if bytes <= run.max_command_bytes then
+    run.source.host:run(zfs.snapshot_argv(full, run.options.set_snapshot_properties))
+  elseif next(run.options.set_snapshot_properties or {}) then
+    errors.fail("usage", "%d snapshots on %s are too many to be taken at once with --set-snapshot-properties", #full, pool)
+  else
+    run.source.host:run({ "zfs", "program", "-j", "-m", "100000000", "-t", "100000000", pool, "-" }, { input = zfs.snapshot_program(full) })
+  end
+end
+
 --- Makes the snapshots of a plan.
 -- @param run the run; @param planned from `plan.snapshots`
 -- @raise a pool on which it was not possible
@@ -81,7 +94,7 @@ function snapshot.make(run, planned)
       full[i] = ds .. "@" .. name
       made[#made + 1] = by_name[ds]
     end
-    run.source.host:run(zfs.snapshot_argv(full, run.options.set_snapshot_properties))
+    take(run, part.pool, full)
   end
   note_made(run, name, made)
 end

@@ -4,6 +4,7 @@ local dataset = require "moonpool.dataset"
 local filter = require "moonpool.filter"
 local log = require "moonpool.log"
 local policy = require "moonpool.policy"
+local quota = require "moonpool.quota"
 local zfs = require "moonpool.zfs"
 
 local stream = {}
@@ -17,7 +18,8 @@ function stream.options(run, pair)
   local raw = pair.source.encrypted and not run.options.decrypt
   local place = dataset.nearest(run.target, pair.target_name)
   local options = {
-    props = true,
+    -- zfs does not send the properties of an encrypted dataset in plain: those that are set on it go with the receive.
+    props = raw or not pair.source.encrypted,
     raw = raw,
     large_blocks = both "large_blocks",
     compressed = not run.options.no_zfs_compressed and both "lz4_compress" and (target_has "zstd_compress" or not source_has "zstd_compress"),
@@ -46,6 +48,7 @@ end
 -- @raise what the first failing end met
 function stream.run(run, pair, send, label, force)
   local given = run.receive_properties(pair)
+  quota.lift(run, pair, given.set)
   local receive = zfs.receive_argv {
     target = pair.target_name, unmounted = true, resumable = resumable(run, pair), force = force, set = given.set, exclude = given.exclude,
   }

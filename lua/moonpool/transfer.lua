@@ -12,6 +12,7 @@ local mend = require "moonpool.mend"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
 local progress = require "moonpool.progress"
+local quota = require "moonpool.quota"
 local resume = require "moonpool.resume"
 local sched = require "moonpool.sched"
 local settle = require "moonpool.settle"
@@ -219,6 +220,7 @@ function transfer.all(run)
   sched.each(in_order(run.pairs), run.options.jobs, function(pair)
     for _, other in ipairs(pair.after) do other.finished:wait() end
     local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
+    quota.restore(run, pair)
     pair.finished:set()
     if run.progress then run.progress.done = run.progress.done + 1 end
     policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)

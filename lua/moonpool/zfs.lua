@@ -236,6 +236,20 @@ end
 -- @example zfs.snapshot_argv { "tank/a@x", "tank/b@x" }
 function zfs.snapshot_argv(names, set) return add_all(add_properties({ "zfs", "snapshot" }, set), names) end
 
+--- A channel program that takes snapshots, for `zfs program POOL -`: all of them in one transaction, however many. It changes nothing if one of them
+-- is not possible. (zfs-program(8))
+-- @param names array of full names, all of one pool
+-- @return text for standard input
+function zfs.snapshot_program(names)
+  local lines = { "names = {" }
+  for _, name in ipairs(names) do lines[#lines + 1] = ("%q,"):format(name) end
+  lines[#lines + 1] = "}"
+  for _, kind in ipairs { "check", "sync" } do
+    lines[#lines + 1] = ("for _, name in ipairs(names) do local e = zfs.%s.snapshot(name) if e ~= 0 then error(name .. ': error ' .. e) end end"):format(kind)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
 --- `zfs bookmark`. @param snapshot full name; @param bookmark full name; @return argv
 function zfs.bookmark_argv(snapshot, bookmark) return { "zfs", "bookmark", snapshot, bookmark } end
 

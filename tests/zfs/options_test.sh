@@ -1,0 +1,215 @@
+# shellcheck shell=bash disable=SC2154
+# Options of the stock policy beyond those of zfs_autobackup 2.4, on real pools.
+
+setup() {
+  pool src 300
+  pool dst 300
+}
+
+tree() { # NAME: $src/NAME and $src/NAME/sub, selected
+  zfs create "$src/$1"
+  zfs create "$src/$1/sub"
+  write_file "$src/$1" 64 first
+  write_file "$src/$1/sub" 64 first
+  zfs set "autobackup:$1=true" "$src/$1"
+}
+
+backup() { # NAME, options
+  name=$1
+  shift
+  moonpool autobackup "$name" "$dst/$name" "$@"
+}
+
+target() { echo "$dst/${1%%/*}/$src/$1"; }
+count() { snapshots "$1" | wc -l; }
+
+test_a_quota_does_not_stop_a_receive_and_is_the_source_s_afterwards() {
+  tree quota
+  zfs set quota=40M refquota=30M "$src/quota/sub"
+  backup quota --now 20260101000000
+  assert_eq "$(property "$(target quota/sub)" quota)" 41943040
+  assert_eq "$(property "$(target quota/sub)" refquota)" 31457280
+  # A target that holds more than it may: as after many days.
+  zfs set quota=1M refquota=none "$(target quota/sub)"
+  write_file "$src/quota/sub" 2000 more
+  backup quota --now 20260102000000
+  assert_eq "$(property "$(target quota/sub)" quota)" 41943040
+  assert_eq "$(property "$(target quota/sub)" refquota)" 31457280
+  # What a killed run left without is put right by the next one, though nothing is new.
+  zfs set quota=none "$(target quota/sub)"
+  backup quota --now 20260103000000
+  assert_eq "$(property "$(target quota/sub)" quota)" 41943040
+}
+
+test_encrypt_and_decrypt() {
+  zfs create -o encryption=on -o keyformat=passphrase "$dst/vault" <<<'correct horse'
+  tree clear
+  moonpool autobackup clear "$dst/vault" --encrypt
+  assert_eq "$(property "$dst/vault/$src/clear" encryptionroot)" "$dst/vault"
+  same_guids "$src/clear" "$dst/vault/$src/clear"
+  zfs create -o encryption=on -o keyformat=passphrase -o compression=gzip "$src/secret" <<<'correct horse'
+  write_file "$src/secret" 64 first
+  zfs set autobackup:secret=true "$src/secret"
+  backup secret --decrypt --now 20260101000000
+  assert_eq "$(property "$(target secret)" encryption)" off
+  assert_eq "$(property "$(target secret)" compression)" gzip
+  write_file "$src/secret" 64 more
+  backup secret --decrypt --now 20260102000000
+  same_guids "$src/secret" "$(target secret)"
+}
+
+test_a_clone_is_one_on_the_target_too() {
+  tree origin
+  backup origin --now 20260101000000
+  zfs clone "$src/origin/sub@origin-20260101000000" "$src/origin/a_clone"
+  write_file "$src/origin/a_clone" 32 own
+  backup origin --now 20260102000000
+  assert_eq "$(property "$(target origin/a_clone)" origin)" "$(target origin/sub)@origin-20260101000000"
+  same_guids "$src/origin/a_clone" "$(target origin/a_clone)"
+}
+
+test_foreign_snapshots_go_along_but_for_those_that_match_a_pattern() {
+  tree other
+  zfs snapshot "$src/other@keep-me"
+  zfs snapshot "$src/other@tmp-1"
+  backup other --other-snapshots --exclude-snapshot-pattern '^tmp-[0-9]+$' --now 20260101000000
+  assert_eq "$(snapshots "$(target other)" | sed 's/.*@//' | tr '\n' ' ')" 'keep-me other-20260101000000 '
+  refuses backup other --other-snapshots --exclude-snapshot-pattern '(' --now 20260102000000
+  assert_eq "$status" 253
+}
+
+test_a_target_that_went_on_is_mended_as_asked() {
+  tree mend
+  backup mend --now 20260101000000
+  zfs snapshot "$(target mend)@foreign"
+  write_file "$src/mend" 32 more
+  backup mend --now 20260102000000 --destroy-incompatible
+  same_guids "$src/mend" "$(target mend)"
+  assert_missing "$(target mend)@foreign"
+  zfs snapshot "$(target mend)@foreign"
+  write_file "$src/mend" 32 again
+  backup mend --now 20260103000000 --on-diverged rename
+  same_guids "$src/mend" "$(target mend)"
+  same_guids "$src/mend/sub" "$(target mend/sub)"
+  assert_exists "$(target mend).old-20260103000000@foreign"
+  write_file "$src/mend/sub" 32 again
+  backup mend --now 20260104000000
+  same_guids "$src/mend/sub" "$(target mend/sub)"
+}
+
+test_a_held_newer_snapshot_of_the_target_survives_whatever_was_asked() {
+  tree hold
+  backup hold --now 20260101000000
+  zfs snapshot "$(target hold)@foreign"
+  zfs hold mine "$(target hold)@foreign"
+  write_file "$src/hold" 32 more
+  for what in --destroy-incompatible '--on-diverged rollback' '--on-diverged full'; do
+    # shellcheck disable=SC2086
+    run backup hold --now 20260102000000 $what
+    zfs list -r -t snapshot -o name "$dst/hold" | grep -q '@foreign$'
+  done
+}
+
+test_an_empty_dataset_in_the_way_is_received_over_by_force_only() {
+  tree force
+  zfs create -p "$(target force)"
+  refuses backup force --now 20260101000000
+  assert_match "$err" 'without a snapshot to go on from'
+  backup force --force --now 20260102000000
+  same_guids "$src/force" "$(target force)"
+}
+
+test_a_target_whose_source_is_gone_ages_out_and_is_destroyed_when_asked() {
+  tree gone
+  backup gone --now 20260101000000
+  backup gone --now 20260102000000 --allow-empty
+  zfs holds -H "$src/gone/sub@gone-20260102000000" | cut -f 2 | while read -r tag; do zfs release "$tag" "$src/gone/sub@gone-20260102000000"; done
+  zfs destroy -r "$src/gone/sub"
+  backup gone --now 20260301000000
+  assert_eq "$(count "$(target gone/sub)")" 1
+  backup gone --now 20260302000000 --destroy-missing 90d
+  assert_exists "$(target gone/sub)"
+  backup gone --now 20260601000000 --destroy-missing 90d
+  assert_missing "$(target gone/sub)"
+  same_guids "$src/gone" "$(target gone)"
+}
+
+test_a_renamed_source_is_followed_when_asked_and_else_told() {
+  tree before
+  zfs set autobackup:moved=true "$src/before"
+  moonpool autobackup moved "$dst/moved" --now 20260101000000
+  zfs rename "$src/before" "$src/after"
+  refuses moonpool autobackup moved "$dst/moved" --now 20260102000000
+  assert_match "$err" "zfs rename $dst/moved/$src/before $dst/moved/$src/after"
+  moonpool autobackup moved "$dst/moved" --now 20260103000000 --follow-renames
+  same_guids "$src/after" "$dst/moved/$src/after"
+  same_guids "$src/after/sub" "$dst/moved/$src/after/sub"
+  assert_missing "$dst/moved/$src/before"
+}
+
+test_snapshots_have_tag_and_properties_and_commands_around_them() {
+  tree tag
+  backup tag --tag weekly --set-snapshot-properties org:why=test --now 20260101000000 \
+    --pre-snapshot-cmd "zfs list -H -t snapshot -o name $src/tag >$T/before" --post-snapshot-cmd "zfs list -H -t snapshot -o name $src/tag >$T/after"
+  assert_eq "$(cat "$T/before")" ''
+  assert_eq "$(cat "$T/after")" "$src/tag@tag-20260101000000_weekly"
+  assert_eq "$(property "$src/tag@tag-20260101000000_weekly" org:why)" test
+  refuses backup tag --now 20260102000000 --allow-empty --pre-snapshot-cmd false --post-snapshot-cmd "touch $T/ran"
+  assert_eq "$(count "$src/tag")" 1
+  [ -e "$T/ran" ]
+}
+
+test_names_with_spaces_volumes_and_odd_user_properties_are_ordinary() {
+  tree odd
+  zfs create "$src/odd/with some spaces"
+  zfs create -V 8M "$src/odd/vol"
+  zfs set "org:odd=a	b'c\"d" "$src/odd"
+  zfs set 'org:lines=one
+two' "$src/odd"
+  backup odd --now 20260101000000
+  backup odd --now 20260102000000 --allow-empty
+  same_guids "$src/odd/with some spaces" "$(target odd)/with some spaces"
+  same_guids "$src/odd/vol" "$(target odd/vol)"
+  assert_eq "$(property "$(target odd)" org:lines)" 'one
+two'
+  assert_eq "$(property "$(target odd)" org:odd)" "a	b'c\"d"
+}
+
+test_filters_compress_and_jobs() {
+  tree pipes
+  for i in 1 2 3; do zfs create "$src/pipes/sub/$i"; done
+  backup pipes --send-pipe 'gzip -c' --recv-pipe 'gzip -dc' --jobs 3 --now 20260101000000
+  for ds in pipes pipes/sub pipes/sub/1 pipes/sub/2 pipes/sub/3; do same_guids "$src/$ds" "$(target $ds)"; done
+  refuses backup pipes --send-pipe 'exit 3' --allow-empty --now 20260102000000
+  assert_eq "$status" 5
+  backup pipes --now 20260103000000
+}
+
+test_the_report_tells_what_was_done() {
+  tree report
+  backup report --now 20260101000000 --json "$T/json" --metrics "$T/metrics"
+  assert_match "$(cat "$T/json")" '"result":"sent"'
+  assert_match "$(cat "$T/json")" '"lag_seconds":0'
+  assert_match "$(cat "$T/metrics")" "moonpool_dataset_ok\{.*dataset=\"$src/report/sub\"\} 1"
+  assert_match "$(cat "$T/metrics")" '^# EOF$'
+}
+
+test_explain_tells_why_and_changes_nothing() {
+  tree why
+  backup why --now 20260101000000
+  write_file "$src/why" 32 more
+  backup why --now 20260102000000
+  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  out=$(backup why --explain --keep-source 0 --now 20260301000000)
+  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+  assert_match "$out" "^$src/why: selected \(direct selection\)"
+  assert_match "$out" "^$src/why@why-20260101000000 goes"
+  assert_match "$out" "^$src/why@why-20260102000000 stays: "
+}
+
+test_more_datasets_than_a_command_line_can_name_are_one_transaction_all_the_same() {
+  tree many
+  for i in 1 2 3 4 5; do zfs create "$src/many/$i"; done
+  moonpool lua "$tests/zfs/many_snapshots.lua" many
+  assert_eq "$(zfs list -Hpr -t snapshot -o createtxg "$src/many" | sort | uniq -c | tr -s ' ' | cut -d ' ' -f 2)" 7
+}
