@@ -6,6 +6,7 @@
 local backup = require "moonpool.backup"
 local errors = require "moonpool.error"
 local policy = require "moonpool.policy"
+local properties = require "policies.properties"
 local retention = require "policies.retention"
 local select = require "policies.select"
 
@@ -60,5 +61,5 @@ return policy.new {
     return ctx.options.on_diverged
   end,
 
-  run = function(self, options, env) return backup.run(self, options, env) end,
+  run = function(self, options, env) return backup.run(self, options, env, properties.receive) end,
 }

@@ -10,7 +10,6 @@ local names = require "moonpool.names"
 local observe = require "moonpool.observe"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
-local properties = require "policies.properties"
 local report = require "moonpool.report"
 local settle = require "moonpool.settle"
 local snapshot = require "moonpool.snapshot"
@@ -96,13 +95,13 @@ local function replicate(run)
 end
 
 -- The properties that a dataset gets, and those that it does not get, when it is received.
-local function receive_properties(run)
+local function receive_properties(run, rule)
   local list
   return function(pair)
     if (policy.has(run.policy, "filter_property") or run.options.decrypt) and not list then
       list = dataset.local_properties(run.source, run.pairs)
     end
-    return properties.receive(run, pair, list and list[pair.name] or {})
+    return rule(run, pair, list and list[pair.name] or {})
   end
 end
 
@@ -121,12 +120,12 @@ local function finish(run)
   return math.min(#run.failures, 200)
 end
 
-local function locked_run(self, options, env)
+local function locked_run(self, options, env, rule)
   local source <close> = env.open(options.ssh_source, options)
   local target <close> = options.target_path and env.open(options.ssh_target, options) or nil
   local run = start(self, options, env, { source = source, target = target })
   run.same_machine = source.name == (target and target.name)
-  run.receive_properties = receive_properties(run)
+  run.receive_properties = receive_properties(run, rule)
   policy.call(self, "before", run)
   local ok, err = failure.try(function()
     if not observe.run(run) then
@@ -147,12 +146,13 @@ end
 -- @param self the policy; @param options its options, checked
 -- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean,
 --   max_command_bytes = how long a `zfs snapshot` may be (1.5 MB) }
+-- @param rule function(run, pair, properties of the source) that returns what a receive sets and leaves out: `policies.properties`
 -- @return the number of failures, 200 at the most
 -- @raise locked: another run of this backup is at work; nothing: no dataset is selected; what made the whole run impossible
-function backup.run(self, options, env)
+function backup.run(self, options, env, rule)
   local key = { "autobackup", options.backup_name, options.ssh_source or "local", options.ssh_target or "local", options.target_path or "" }
   local _ <close> = not options.test and env.lock ~= false and lock.acquire(table.concat(key, " ")) or nil
-  return locked_run(self, options, env)
+  return locked_run(self, options, env, rule)
 end
 
 return backup

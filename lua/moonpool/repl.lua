@@ -69,12 +69,6 @@ local function run(chunk)
   end))
 end
 
--- An interrupt that ended a line, or a loop, must not end what is run next: the scheduler gets to see it now.
-local function settle(seen)
-  if core.interrupted() ~= seen then pcall(sched.run, sched.sleep, 0.001) end
-  return core.interrupted()
-end
-
 -- Names in a line: Lua's own, what the loop has, and what lines before have set. One that is not there is an error.
 local function environment()
   local mp = require "moonpool"
@@ -214,18 +208,18 @@ end
 local function loop(read, prompt, write, complain)
   local env = environment()
   read = read or core.isatty(0) and terminal(env) or function() return (io.stdin:read "l") end
-  local failures, seen = 0, core.interrupted()
+  local failures = 0
   local function failed(message)
     failures = failures + 1
     complain(message .. "\n")
   end
   while true do
     local chunk, message = read_chunk(read, prompt, env)
-    seen = settle(seen)
+    sched.forget_interrupts()
     if chunk == nil then return failures end
     if message then failed(message) end
     local results = chunk and run(chunk) or { true, n = 1 }
-    seen = settle(seen)
+    sched.forget_interrupts()
     if results[1] then show_results(results, env, write) else failed(line_of(results[2])) end
   end
 end

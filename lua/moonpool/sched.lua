@@ -301,6 +301,9 @@ function sched.each(list, limit, fn)
   if first then error(first, 0) end
 end
 
+--- Forgets interrupts so far: one that ended a line at a prompt is not meant for what is run next.
+function sched.forget_interrupts() seen_interrupts = core.interrupted() end
+
 --- Runs a function as the main task, until it has ended. An interrupt cancels it.
 -- @param main, ... what to run; @return what it returned; @raise what it raised
 function sched.run(main, ...)
