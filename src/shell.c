@@ -2,11 +2,12 @@
  * shell.c - commands through an sh that stays open.
  *
  * A command is one line: it is run in the background, so that its process id is known, and waited for by a function
- * that marks the ends. A mark is a line that begins with the shell's nonce, and the newline before it is part of it, so
- * that output is exact whether or not it ends in a newline:
+ * that marks the ends. A mark is a record separator (036), the shell's nonce and a word, up to a newline. It may stand
+ * anywhere, as it is written in one piece also by shells that write line by line, while the command itself is writing
+ * too:
  *
- *     standard error    …⏎NONCE pid 4711⏎…⏎NONCE end⏎
- *     standard output   …⏎NONCE end 0⏎
+ *     standard error    …␞NONCE pid 4711⏎…␞NONCE end⏎
+ *     standard output   …␞NONCE end 0⏎
  *
  * The sh catches SIGTERM and its commands don't, so one signal to its process group ends the command with all its
  * children and leaves the sh. It is not used again after that, but as long as it lives its number is nobody else's.
@@ -25,6 +26,7 @@
 
 #define CHUNK ((size_t)32 * 1024)
 #define MARK_MAX ((size_t)96)
+#define SEPARATOR 036
 
 /* One of the two streams that the carrier brings. */
 typedef struct lane {
@@ -60,15 +62,15 @@ static const char prologue[] =
     "PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin; LC_ALL=C; export PATH LC_ALL\n"
     "unset ENV BASH_ENV CDPATH; trap 'mp_t=1' TERM; mp_n=%s\n"
     "mp_hello() { mp_g=0; kill -0 -$$ 2>/dev/null && mp_g=$$\n"
-    "printf '\\n%%s end %%d\\n' $mp_n $mp_g; printf '\\n%%s end\\n' $mp_n >&2; }\n"
+    "printf '\\036%%s end %%d\\n' $mp_n $mp_g; printf '\\036%%s end\\n' $mp_n >&2; }\n"
     /* wait ends early, once, when the trap has caught something */
-    "mp_run() { printf '\\n%%s pid %%d\\n' $mp_n $1 >&2; mp_t=1\n"
+    "mp_run() { printf '\\036%%s pid %%d\\n' $mp_n $1 >&2; mp_t=1\n"
     "while [ -n \"$mp_t\" ]; do mp_t=; wait $1 2>/dev/null; mp_s=$?; done\n"
-    "printf '\\n%%s end %%d\\n' $mp_n $mp_s; printf '\\n%%s end\\n' $mp_n >&2; }; mp_hello\n";
+    "printf '\\036%%s end %%d\\n' $mp_n $mp_s; printf '\\036%%s end\\n' $mp_n >&2; }; mp_hello\n";
 
 /* ---- marks --------------------------------------------------------------------------------------------- */
 
-/* Whether a mark begins at s, a newline: its length, 0 if not, -1 if more bytes are needed to tell. */
+/* Whether a mark begins at s, a separator: its length, 0 if not, -1 if more bytes are needed to tell. */
 static ssize_t mark_at(const shell *sh, const char *s, size_t n, char word[4], long *number)
 {
     const char *end;
@@ -91,7 +93,7 @@ static void scan(shell *sh, int stream)
     lane *l = &sh->lanes[stream];
 
     while (!l->end && l->ready < l->b.len) {
-        char *s = memchr(l->b.data + l->ready, '\n', l->b.len - l->ready);
+        char *s = memchr(l->b.data + l->ready, SEPARATOR, l->b.len - l->ready);
         char word[4] = "";
         long number;
         ssize_t n;

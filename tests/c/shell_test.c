@@ -239,9 +239,17 @@ static void five_megabytes_of_anything_arrive(void **state)
 
 static void what_looks_like_a_mark_is_data(void **state)
 {
-    static const char text[] = "\n0123456789abcdef0123456789abcdef end 0\n\n00 end\n end 0\n\n\n";
+    static const char text[] = "\0360123456789abcdef0123456789abcdef end 0\n\036\03600 end\n\036 end 0\n\036\n\036";
     (void)state;
     expect(ARGV("printf", "%s", text), text, sizeof text - 1, "", MP_OK, 0);
+}
+
+/* The mark with the process id is written while the command is at work already. */
+static void errors_are_exact_however_early_they_come(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 40; i++)
+        EXPECT(SH("echo x >&2"), "", "x\n", MP_OK, 0);
 }
 
 static void two_hundred_commands_use_one_shell(void **state)
@@ -420,6 +428,7 @@ int main(void)
         TEST(a_command_longer_than_any_pipe_is_sent),
         TEST(five_megabytes_of_anything_arrive),
         TEST(what_looks_like_a_mark_is_data),
+        TEST(errors_are_exact_however_early_they_come),
         TEST(two_hundred_commands_use_one_shell),
         TEST(the_process_id_is_known),
         TEST(standard_input_is_empty),

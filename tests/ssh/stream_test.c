@@ -199,8 +199,8 @@ static void a_program_that_is_silent_for_long_is_no_dead_connection(void **state
     mp_result *r;
     (void)state;
     server_start(&s, NULL);
-    far = open_far(&s, "config", 1);
-    assert_int_equal(mp_run(&r, far, SH("sleep 3; echo still here"), NULL), MP_OK);
+    far = open_far(&s, "config", 3);
+    assert_int_equal(mp_run(&r, far, SH("sleep 5; echo still here"), NULL), MP_OK);
     assert_string_equal(r->out, "still here\n");
     mp_result_free(r);
     mp_host_close(far);
