@@ -2,7 +2,7 @@
  * embed.c - a program with moonpool inside: lists datasets on a host, sends a stream from it to a file here, asks a
  * policy.
  *
- *   embed DESTINATION SSH_CONFIG FILE
+ *   embed DESTINATION SSH_CONFIG FILE [SNAPSHOT]
  */
 #include <moonpool.h>
 
@@ -13,7 +13,7 @@
 int main(int argc, char *argv[])
 {
     static const char *const list[] = {"zfs", "list", "-H", "-o", "name", NULL};
-    static const char *const send[] = {"zfs", "send", "tank@a", NULL};
+    const char *const send[] = {"zfs", "send", argc > 4 ? argv[4] : "tank@a", NULL};
     const char *const keep[] = {"dd", "bs=64k", argc > 3 ? argv[3] : "of=/dev/null", NULL};
     const char *policy = "return require 'moonpool.loader'.policy('autobackup').name";
     mp_host_options options = {.ssh_config = argc > 2 ? argv[2] : NULL};

@@ -159,16 +159,16 @@ test_strip_path_drops_components_and_too_many_are_refused_before_anything_change
 
 test_test_mode_changes_nothing_and_shows_the_commands() {
   tree dry
-  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  before=$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")
   out=$(backup dry --test)
-  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+  assert_eq "$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")" "$before"
   assert_match "$out" "zfs snapshot"
   assert_match "$out" "zfs receive"
   backup dry
   write_file "$src/dry" 64 more
-  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  before=$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")
   out=$(backup dry --test --keep-source 0 --now 20300101000000)
-  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+  assert_eq "$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")" "$before"
   assert_match "$out" "incremental backup"
 }
 

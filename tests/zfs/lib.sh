@@ -3,6 +3,8 @@
 #
 #   $TMP   the file's directory        $T   the test's own one, which it is started in        $id   in the names of all pools
 #
+# All pools of the machine are seen by all files, which run at the same time: names of backups (and so of properties) are used in one file only.
+#
 # moonpool is the one that was built in this checkout.
 
 : "${TMP:?}" "${id:?tests/zfs/run sets it}"

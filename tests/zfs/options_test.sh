@@ -47,15 +47,15 @@ test_encrypt_and_decrypt() {
   moonpool autobackup clear "$dst/vault" --encrypt
   assert_eq "$(property "$dst/vault/$src/clear" encryptionroot)" "$dst/vault"
   same_guids "$src/clear" "$dst/vault/$src/clear"
-  zfs create -o encryption=on -o keyformat=passphrase -o compression=gzip "$src/secret" <<<'correct horse'
-  write_file "$src/secret" 64 first
-  zfs set autobackup:secret=true "$src/secret"
-  backup secret --decrypt --now 20260101000000
-  assert_eq "$(property "$(target secret)" encryption)" off
-  assert_eq "$(property "$(target secret)" compression)" gzip
-  write_file "$src/secret" 64 more
-  backup secret --decrypt --now 20260102000000
-  same_guids "$src/secret" "$(target secret)"
+  zfs create -o encryption=on -o keyformat=passphrase -o compression=gzip "$src/hidden" <<<'correct horse'
+  write_file "$src/hidden" 64 first
+  zfs set autobackup:hidden=true "$src/hidden"
+  backup hidden --decrypt --now 20260101000000
+  assert_eq "$(property "$(target hidden)" encryption)" off
+  assert_eq "$(property "$(target hidden)" compression)" gzip
+  write_file "$src/hidden" 64 more
+  backup hidden --decrypt --now 20260102000000
+  same_guids "$src/hidden" "$(target hidden)"
 }
 
 test_a_clone_is_one_on_the_target_too() {
@@ -160,19 +160,19 @@ test_snapshots_have_tag_and_properties_and_commands_around_them() {
 }
 
 test_names_with_spaces_volumes_and_odd_user_properties_are_ordinary() {
-  tree odd
-  zfs create "$src/odd/with some spaces"
-  zfs create -V 8M "$src/odd/vol"
-  zfs set "org:odd=a	b'c\"d" "$src/odd"
+  tree ordinary
+  zfs create "$src/ordinary/with some spaces"
+  zfs create -V 8M "$src/ordinary/vol"
+  zfs set "org:odd=a	b'c\"d" "$src/ordinary"
   zfs set 'org:lines=one
-two' "$src/odd"
-  backup odd --now 20260101000000
-  backup odd --now 20260102000000 --allow-empty
-  same_guids "$src/odd/with some spaces" "$(target odd)/with some spaces"
-  same_guids "$src/odd/vol" "$(target odd/vol)"
-  assert_eq "$(property "$(target odd)" org:lines)" 'one
+two' "$src/ordinary"
+  backup ordinary --now 20260101000000
+  backup ordinary --now 20260102000000 --allow-empty
+  same_guids "$src/ordinary/with some spaces" "$(target ordinary)/with some spaces"
+  same_guids "$src/ordinary/vol" "$(target ordinary/vol)"
+  assert_eq "$(property "$(target ordinary)" org:lines)" 'one
 two'
-  assert_eq "$(property "$(target odd)" org:odd)" "a	b'c\"d"
+  assert_eq "$(property "$(target ordinary)" org:odd)" "a	b'c\"d"
 }
 
 test_filters_compress_and_jobs() {
@@ -199,17 +199,17 @@ test_explain_tells_why_and_changes_nothing() {
   backup why --now 20260101000000
   write_file "$src/why" 32 more
   backup why --now 20260102000000
-  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  before=$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")
   out=$(backup why --explain --keep-source 0 --now 20260301000000)
-  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+  assert_eq "$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")" "$before"
   assert_match "$out" "^$src/why: selected \(direct selection\)"
   assert_match "$out" "^$src/why@why-20260101000000 goes"
   assert_match "$out" "^$src/why@why-20260102000000 stays: "
 }
 
 test_more_datasets_than_a_command_line_can_name_are_one_transaction_all_the_same() {
-  tree many
-  for i in 1 2 3 4 5; do zfs create "$src/many/$i"; done
-  moonpool lua "$tests/zfs/many_snapshots.lua" many
-  assert_eq "$(zfs list -Hpr -t snapshot -o createtxg "$src/many" | sort | uniq -c | tr -s ' ' | cut -d ' ' -f 2)" 7
+  tree lots
+  for i in 1 2 3 4 5; do zfs create "$src/lots/$i"; done
+  moonpool lua "$tests/zfs/many_snapshots.lua" lots
+  assert_eq "$(zfs list -Hpr -t snapshot -o createtxg "$src/lots" | sort | uniq -c | tr -s ' ' | cut -d ' ' -f 2)" 7
 }

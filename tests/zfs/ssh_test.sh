@@ -109,6 +109,20 @@ test_a_connection_that_is_cut_in_the_middle_fails_in_one_line_and_is_resumed() {
   same_guids "$src/cut" "$dst/cut/$src/cut"
 }
 
+test_a_c_program_with_moonpool_inside_lists_sends_and_asks_a_policy() {
+  zfs create "$src/embed"
+  write_file "$src/embed" 64 first
+  zfs snapshot "$src/embed@a"
+  # shellcheck disable=SC2046
+  cc -std=c11 -D_POSIX_C_SOURCE=200809L -I"$checkout/src" -o embed "$tests/embed/embed.c" "$checkout/build/libmoonpool.a" \
+    $(pkg-config --libs libssh libedit lua5.4) -pthread
+  out=$(./embed far "$ssh_config" "of=$T/stream" "$src/embed@a")
+  assert_contains "$out" "$src/embed"
+  assert_contains "$out" autobackup
+  zfs receive -u "$dst/embed" <"$T/stream"
+  same_guids "$src/embed" "$dst/embed"
+}
+
 # one_line CMD…: must fail with one line on standard error, and 255
 one_line() {
   refuses "$@"
@@ -118,7 +132,7 @@ one_line() {
 
 test_what_is_wrong_with_the_other_end_is_said_in_one_line_and_nothing_is_changed() {
   tree wrong 1
-  before=$(zfs list -Hp -t all -o name,guid,userrefs)
+  before=$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")
   one_line backup wrong --ssh-source no-such-host.invalid
   assert_contains "$err" no-such-host.invalid
   printf 'Host closed\n  HostName 127.0.0.1\n  Port 1\n' >>"$ssh_config"
@@ -131,7 +145,7 @@ test_what_is_wrong_with_the_other_end_is_said_in_one_line_and_nothing_is_changed
   sed "s|UserKnownHostsFile .*|UserKnownHostsFile $T/empty|" "$ssh_config" >"$T/config"
   one_line moonpool autobackup --ssh-config "$T/config" --ssh-source far wrong "$dst/wrong"
   assert_match "$err" 'host key'
-  assert_eq "$(zfs list -Hp -t all -o name,guid,userrefs)" "$before"
+  assert_eq "$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")" "$before"
 }
 
 test_no_zfs_on_the_far_side_is_said_in_one_line() {
