@@ -95,7 +95,7 @@ $(O)/tests/%: tests/%.c $(TEST_HELPERS) $(O)/libmoonpool.a $(wildcard tests/c/*.
 build-tests: all $(TEST_PROGRAMS)
 
 QUICK = lint floors c lua ssh cli embed
-FULL  = $(QUICK) asan tsan zfs
+FULL  = $(QUICK) portable asan tsan zfs
 
 check-quick:
 	@tests/deps build test

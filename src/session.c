@@ -116,7 +116,7 @@ static int connect_one(int *out, const struct addrinfo *a, double timeout, const
 static int connect_any(int *fd, const char *host, unsigned port, int family, double timeout, const wake *cancel,
                        fault *f)
 {
-    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list;
+    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *list;
     char service[16];
     int rc, result = MP_CONNECT;
 

@@ -51,6 +51,16 @@ test_the_login_shells_of_the_far_side_may_be_csh_and_fish() {
   done
 }
 
+test_every_address_of_a_name_is_tried() {
+  # The server listens on 127.0.0.1 only, which comes second.
+  printf '::1 dual\n127.0.0.1 dual\n' >>/etc/hosts
+  assert_eq "$(getent ahosts dual | head -1 | cut -d ' ' -f 1)" ::1
+  sed 's/^Host far/Host dual/; s/HostName .*/HostName dual/' "$ssh_config" >config
+  sed 's/127\.0\.0\.1/dual/' "$TMP/file/known_hosts" >>"$TMP/file/known_hosts.dual"
+  sed -i "s|UserKnownHostsFile .*|UserKnownHostsFile $TMP/file/known_hosts.dual|" config
+  assert_eq "$(moonpool lua "$tests/zfs/run_there.lua" dual "$PWD/config" echo there)" there
+}
+
 test_one_session_a_connection_is_enough() {
   sshd_start one MaxSessions=1
   two_generations one --ssh-source one
