@@ -1,7 +1,7 @@
 /*
  * sshconf.c - floor 1: a reader of ssh_config(5) for what libssh drops or gets wrong. It follows Host, Include and
- * `Match all` (libssh compares Host with the name that an earlier HostName gave); the first value of a keyword counts,
- * as for ssh.
+ * Match by names (libssh compares Host with the name that an earlier HostName gave); the first value of a keyword
+ * counts, as for ssh.
  */
 #include "sshconf.h"
 
@@ -19,88 +19,35 @@
 #define MAX_DEPTH 16 /* of Include, as in ssh */
 
 /* Those that act, in libssh or here. */
-static const char *const served[] = {"include",
-                                     "hostname",
-                                     "port",
-                                     "user",
-                                     "identityfile",
-                                     "identityagent",
-                                     "identitiesonly",
-                                     "ciphers",
-                                     "macs",
-                                     "kexalgorithms",
-                                     "hostkeyalgorithms",
-                                     "pubkeyacceptedalgorithms",
-                                     "pubkeyacceptedkeytypes",
-                                     "compression",
-                                     "connecttimeout",
-                                     "stricthostkeychecking",
-                                     "userknownhostsfile",
-                                     "globalknownhostsfile",
-                                     "proxycommand",
-                                     "proxyjump",
-                                     "bindaddress",
-                                     "loglevel",
-                                     "rekeylimit",
-                                     "pubkeyauthentication",
-                                     "addressfamily",
-                                     NULL};
+static const char served[] =
+    " include hostname port user identityfile identityagent identitiesonly ciphers macs kexalgorithms "
+    "hostkeyalgorithms pubkeyacceptedalgorithms pubkeyacceptedkeytypes compression connecttimeout "
+    "stricthostkeychecking userknownhostsfile globalknownhostsfile proxycommand proxyjump bindaddress "
+    "loglevel rekeylimit pubkeyauthentication addressfamily ";
 
 /* Those without a meaning for programs that are run by a program, or whose work is done here in another way. */
-static const char *const harmless[] = {"addkeystoagent",
-                                       "batchmode",
-                                       "checkhostip",
-                                       "challengeresponseauthentication",
-                                       "clearallforwardings",
-                                       "controlmaster",
-                                       "controlpath",
-                                       "controlpersist",
-                                       "dynamicforward",
-                                       "enablesshkeysign",
-                                       "escapechar",
-                                       "exitonforwardfailure",
-                                       "fingerprinthash",
-                                       "forkafterauthentication",
-                                       "forwardagent",
-                                       "forwardx11",
-                                       "forwardx11timeout",
-                                       "forwardx11trusted",
-                                       "gatewayports",
-                                       "gssapiauthentication",
-                                       "gssapidelegatecredentials",
-                                       "hashknownhosts",
-                                       "hostbasedauthentication",
-                                       "ignoreunknown",
-                                       "ipqos",
-                                       "kbdinteractiveauthentication",
-                                       "localcommand",
-                                       "localforward",
-                                       "logverbose",
-                                       "numberofpasswordprompts",
-                                       "passwordauthentication",
-                                       "permitlocalcommand",
-                                       "permitremoteopen",
-                                       "remoteforward",
-                                       "requesttty",
-                                       "sendenv",
-                                       "serveralivecountmax",
-                                       "serveraliveinterval",
-                                       "sessiontype",
-                                       "setenv",
-                                       "stdinnull",
-                                       "streamlocalbindmask",
-                                       "streamlocalbindunlink",
-                                       "tcpkeepalive",
-                                       "tunnel",
-                                       "tunneldevice",
-                                       "updatehostkeys",
-                                       "visualhostkey",
-                                       "xauthlocation",
-                                       NULL};
+static const char harmless[] =
+    " addkeystoagent batchmode challengeresponseauthentication checkhostip clearallforwardings "
+    "controlmaster controlpath controlpersist dynamicforward enableescapecommandline enablesshkeysign "
+    "escapechar exitonforwardfailure fingerprinthash forkafterauthentication forwardagent forwardx11 "
+    "forwardx11timeout forwardx11trusted gatewayports gssapiauthentication gssapidelegatecredentials "
+    "hashknownhosts hostbasedauthentication ignoreunknown ipqos kbdinteractiveauthentication localcommand "
+    "localforward logverbose numberofpasswordprompts obscurekeystroketiming passwordauthentication "
+    "permitlocalcommand permitremoteopen remoteforward requesttty sendenv serveralivecountmax "
+    "serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink "
+    "syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey xauthlocation ";
+
+/* Those that are read here: libssh alone can't make them act. */
+static const char taken[] =
+    " stricthostkeychecking identitiesonly ciphers addressfamily connecttimeout identityfile userknownhostsfile "
+    "globalknownhostsfile ";
 
 typedef struct reader {
     sshconf *conf;
-    const char *host;
+    const char *file;      /* the one that was named, or NULL */
+    const char *host;      /* as it was given */
+    char *user, *hostname; /* what counts so far, or NULL */
+    const char *me;
     const char *home;
     bool of_system; /* relative includes are those of /etc/ssh */
     buf *warnings;
@@ -111,10 +58,13 @@ typedef struct reader {
     int rc;
 } reader;
 
-static bool is_in(const char *const list[], const char *word)
+/* Whether the word is in a list that has a space before and behind each. */
+static bool is_in(const char *list, const char *word)
 {
-    for (size_t i = 0; list[i] != NULL; i++)
-        if (strcmp(list[i], word) == 0)
+    size_t n = strlen(word);
+
+    for (const char *at = list; n > 0 && (at = strstr(at, word)) != NULL; at++)
+        if (at[-1] == ' ' && at[n] == ' ')
             return true;
     return false;
 }
@@ -160,7 +110,38 @@ static int append_word(char ***list, char *word)
     return MP_OK;
 }
 
-/* "~/x" and %d are below the home directory, %h is the host, %% a percent sign; others stay as they are. malloc'd. */
+static const char *host_name(const reader *r)
+{
+    return r->hostname != NULL ? r->hostname : r->host;
+}
+
+static const char *user_name(const reader *r)
+{
+    return r->user != NULL ? r->user : r->me;
+}
+
+/* What a percent sign with this letter stands for; NULL: nothing that is known here. */
+static const char *token(const reader *r, char letter)
+{
+    switch (letter) {
+    case 'd':
+        return r->home;
+    case 'h':
+        return host_name(r);
+    case 'n':
+        return r->host;
+    case 'r':
+        return user_name(r);
+    case 'u':
+        return r->me;
+    case '%':
+        return "%";
+    default:
+        return NULL;
+    }
+}
+
+/* "~/x" is below the home directory; percent signs are replaced. malloc'd. */
 static char *expand(const reader *r, const char *path)
 {
     buf b = {0};
@@ -171,14 +152,9 @@ static char *expand(const reader *r, const char *path)
         path++;
     }
     for (; *path != '\0' && rc == MP_OK; path++) {
-        if (path[0] == '%' && path[1] == 'd')
-            rc = buf_str(&b, r->home), path++;
-        else if (path[0] == '%' && path[1] == 'h')
-            rc = buf_str(&b, r->host), path++;
-        else if (path[0] == '%' && path[1] == '%')
-            rc = buf_str(&b, "%"), path++;
-        else
-            rc = buf_add(&b, path, 1);
+        const char *value = path[0] == '%' ? token(r, path[1]) : NULL;
+        rc = value != NULL ? buf_str(&b, value) : buf_add(&b, path, 1);
+        path += value != NULL;
     }
     if (rc != MP_OK) {
         buf_free(&b);
@@ -208,6 +184,58 @@ static bool host_fits(const reader *r, char *rest)
                 return false;
             fits = true;
         }
+    }
+    return fits;
+}
+
+/* The same for a list with commas. */
+static bool list_fits(char *patterns, const char *subject)
+{
+    bool fits = false;
+
+    for (char *at = patterns, *end; *at != '\0'; at = end) {
+        bool negated = *at == '!';
+        end = at + strcspn(at, ",");
+        if (*end != '\0')
+            *end++ = '\0';
+        if (fnmatch(at + negated, subject, 0) == 0) {
+            if (negated)
+                return false;
+            fits = true;
+        }
+    }
+    return fits;
+}
+
+/* What a criterion of Match is about; NULL: libssh must judge it. */
+static const char *subject_of(const reader *r, const char *criterion)
+{
+    return strcasecmp(criterion, "host") == 0           ? host_name(r)
+           : strcasecmp(criterion, "originalhost") == 0 ? r->host
+           : strcasecmp(criterion, "user") == 0         ? user_name(r)
+           : strcasecmp(criterion, "localuser") == 0    ? r->me
+                                                        : NULL;
+}
+
+/* Whether all criteria of a Match line hold: 1, 0, or -1 if that can't be judged here. */
+static int match_fits(const reader *r, char *rest)
+{
+    int fits = 1;
+
+    for (char *word; (word = next_word(&rest)) != NULL;) {
+        bool negated = *word == '!', holds = true;
+        const char *criterion = word + negated, *subject = subject_of(r, criterion);
+        if (subject != NULL) {
+            char *patterns = next_word(&rest);
+            holds = patterns != NULL && list_fits(patterns, subject);
+        } else if (strcasecmp(criterion, "all") != 0) {
+            fits = -1;
+            if (strcasecmp(criterion, "final") != 0 && strcasecmp(criterion, "canonical") != 0)
+                (void)next_word(&rest);
+            continue;
+        }
+        if (holds == negated)
+            return 0;
     }
     return fits;
 }
@@ -245,7 +273,11 @@ static void take(reader *r, const char *keyword, char *rest)
 
     if (word == NULL)
         return;
-    if (strcmp(keyword, "stricthostkeychecking") == 0) {
+    if (strcmp(keyword, "hostname") == 0 && r->hostname == NULL) {
+        r->hostname = expand(r, word);
+    } else if (strcmp(keyword, "user") == 0 && r->user == NULL) {
+        r->user = strdup(word);
+    } else if (strcmp(keyword, "stricthostkeychecking") == 0) {
         take_strict(r, word);
     } else if (strcmp(keyword, "identitiesonly") == 0 && !r->has_only) {
         r->has_only = true;
@@ -293,21 +325,41 @@ static void include(reader *r, char *rest, int depth)
     }
 }
 
+/*
+ * ProxyJump as a ProxyCommand: what libssh makes of it does not know which configuration was named, and may ask for
+ * passwords.
+ */
+static int add_jump(reader *r, char *rest)
+{
+    char *jump = next_word(&rest), *last = jump != NULL ? strrchr(jump, ',') : NULL;
+    int rc;
+
+    if (jump == NULL || strcasecmp(jump, "none") == 0)
+        return buf_str(&r->flat, "ProxyCommand none\n");
+    rc = buf_str(&r->flat, "ProxyCommand ssh -o BatchMode=yes ");
+    if (r->file != NULL && rc == MP_OK)
+        rc = argv_quote(&r->flat, (const char *const[]){"-F", r->file, NULL});
+    if (last != NULL && rc == MP_OK) {
+        *last++ = '\0';
+        rc = buf_fmt(&r->flat, " -J %s", jump);
+    }
+    last = last != NULL ? last : jump;
+    if (rc == MP_OK)
+        rc = buf_fmt(&r->flat, " -W '[%%h]:%%p' %s%s\n", strncmp(last, "ssh://", 6) == 0 ? "" : "ssh://", last);
+    return rc;
+}
+
 /* The beginning of a section. */
 static void begin_section(reader *r, const char *keyword, const char *line, char *rest, bool *applies)
 {
-    const char *what;
+    int fits;
 
     if (r->in_match)
         r->rc = buf_str(&r->flat, "Match all\n");
     r->in_match = false;
-    if (strcmp(keyword, "host") == 0) {
-        *applies = host_fits(r, rest);
-        return;
-    }
-    what = next_word(&rest);
-    *applies = what != NULL && strcasecmp(what, "all") == 0;
-    if (!*applies && r->rc == MP_OK) {
+    fits = strcmp(keyword, "host") == 0 ? host_fits(r, rest) : match_fits(r, rest);
+    *applies = fits == 1;
+    if (fits < 0 && r->rc == MP_OK) {
         r->in_match = true;
         r->rc = buf_fmt(&r->flat, "%s\n", line);
     }
@@ -333,9 +385,12 @@ static void read_line(reader *r, const char *file, int number, char *line, bool 
     } else if (*applies && strcmp(keyword, "include") == 0) {
         include(r, rest, depth);
     } else if ((*applies || r->in_match) && is_in(served, keyword)) {
-        r->rc = buf_fmt(&r->flat, "%s\n", whole);
+        bool jump = *applies && strcmp(keyword, "proxyjump") == 0;
+        r->rc = jump ? add_jump(r, rest) : buf_fmt(&r->flat, "%s\n", whole);
         if (*applies && r->rc == MP_OK)
             take(r, keyword, rest);
+        else if (r->in_match && is_in(taken, keyword))
+            warn(r, file, number, keyword, word);
     } else if (*applies && !is_in(harmless, keyword)) {
         warn(r, file, number, keyword, word);
     }
@@ -362,14 +417,12 @@ static void read_file(reader *r, const char *file, int depth)
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */
 
-static const char *home_directory(void)
+static const char *home_directory(const struct passwd *me)
 {
     const char *home = getenv("HOME");
-    const struct passwd *me;
 
     if (home != NULL && *home != '\0')
         return home;
-    me = getpwuid(getuid());
     return me != NULL ? me->pw_dir : "/";
 }
 
@@ -393,13 +446,18 @@ static void add_defaults(reader *r)
         append_paths(r, &r->conf->known_hosts, global_hosts);
 }
 
-int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warnings)
+int sshconf_read(sshconf *conf, const char *file, const char *user, const char *host, buf *warnings)
 {
-    reader r = {.conf = conf, .host = host, .home = home_directory(), .warnings = warnings, .rc = MP_OK};
+    const struct passwd *me = getpwuid(getuid());
+    char *name = strdup(me != NULL ? me->pw_name : ""), *home = strdup(home_directory(me));
+    reader r = {.conf = conf, .file = file, .host = host, .me = name, .home = home, .warnings = warnings};
     buf own = {0};
 
     *conf = (sshconf){.family = AF_UNSPEC, .strict = STRICT_YES};
-    if (file != NULL) {
+    r.user = user != NULL ? strdup(user) : NULL;
+    if (name == NULL || home == NULL || (user != NULL && r.user == NULL)) {
+        r.rc = MP_SYSTEM;
+    } else if (file != NULL) {
         read_file(&r, file, 0);
     } else {
         if (buf_fmt(&own, "%s/.ssh/config", r.home) == MP_OK)
@@ -414,6 +472,10 @@ int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warning
         r.rc = MP_SYSTEM;
     buf_free(&own);
     buf_free(&r.warned);
+    free(r.user);
+    free(r.hostname);
+    free(name);
+    free(home);
     if (r.rc != MP_OK)
         sshconf_free(conf);
     return r.rc;

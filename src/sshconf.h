@@ -22,11 +22,12 @@ typedef struct sshconf {
 
 /*
  * Reads `file`, or with NULL ~/.ssh/config and /etc/ssh/ssh_config, and what they include. `host` is the name as it was
- * given, without a user. Match with anything but `all` is left to libssh, which finds it in `flat`. For each keyword in
- * the host's sections that has no effect here, a line is appended to `warnings`. Files that are not there are no fault.
+ * given; `user` stood before it, or is NULL. Match by host, originalhost, user, localuser and all is followed; with
+ * anything else (exec) it is left to libssh, which finds it in `flat`. For each keyword in the host's sections that has
+ * no effect here, a line is appended to `warnings`. Files that are not there are no fault.
  * MP_SYSTEM: no memory.
  */
-int sshconf_read(sshconf *conf, const char *file, const char *host, buf *warnings);
+int sshconf_read(sshconf *conf, const char *file, const char *user, const char *host, buf *warnings);
 void sshconf_free(sshconf *conf);
 
 #endif
