@@ -19,7 +19,7 @@
     ((size_t)8 * 32758) /* what libssh 0.10 puts into one packet, a few times: no small packet behind each */
 #define WINDOW ((size_t)4 * 1024 * 1024)
 #define WINDOW_EVERY ((uint64_t)1024 * 1024)
-#define GRACE 0.5      /* seconds of silence after the end, if somebody else still holds its output open */
+#define GRACE 0.3      /* seconds of silence after the end until the server is asked, and again after its answer */
 #define CLOSE_WAIT 0.2 /* seconds for the far side to agree that the channel is closed */
 #define OPEN_WAIT 30.0 /* seconds for a channel to be opened */
 #define DENIED_WAIT                                                                                                    \
@@ -37,13 +37,16 @@ typedef struct remote {
     ssh_channel channel;
     struct ssh_channel_callbacks_struct callbacks;
     stream out, err;
-    uint64_t came, opened; /* bytes of output; how many of them when the window was last opened */
+    uint64_t came, opened; /* bytes of both streams; how many of them when the window was last opened */
     bool eof, closed, lost, in_closed, out_closed;
+    bool over; /* it ended, and what others may still write is not waited for */
     bool has_status;
     int status;
     char signal[32];
     bool ended;
-    double heard; /* when it ended, or something was last read after that */
+    double heard;                       /* when it ended, or something was last read after that */
+    double asked;                       /* when the server was asked after that, 0: it was not */
+    uint64_t asked_came, asked_packets; /* what had come by then */
     proc_end end;
     remote_done *done;
     void *arg;
@@ -57,8 +60,7 @@ static int on_data(ssh_session ssh, ssh_channel channel, void *data, uint32_t n,
     stream *to = is_stderr ? &r->err : &r->out;
 
     (void)ssh, (void)channel;
-    if (!is_stderr)
-        r->came += n;
+    r->came += n;
     if (is_stderr || !r->out_closed)
         if (buf_add(&to->b, data, n) != MP_OK)
             r->lost = true; /* a gap in a stream would be worse than its end */
@@ -71,17 +73,27 @@ static void on_eof(ssh_session ssh, ssh_channel channel, void *arg)
     ((remote *)arg)->eof = true;
 }
 
-/* How it ended, once that is known. */
+/* Nothing more comes from its streams. */
+static bool is_over(const remote *r)
+{
+    return r->eof || r->closed || r->lost || r->over;
+}
+
+/* How it ended, once that is known. Its status may come before the rest of its output: without that it is worth
+ * nothing.
+ */
 static void check_end(remote *r)
 {
     const char *why = ssh_get_error(r->s->ssh);
+    bool cut = r->lost && !r->eof && !r->closed && !r->over && !r->out_closed;
 
-    if (r->ended || !(r->has_status || r->signal[0] != '\0' || r->closed || r->lost))
+    if ((r->ended && !(cut && r->end.code == MP_OK)) ||
+        !(r->has_status || r->signal[0] != '\0' || r->closed || r->lost))
         return;
     r->ended = true;
     r->heard = clock_monotonic();
     r->end = (proc_end){.code = MP_OK, .status = -1};
-    if (r->has_status) {
+    if (r->has_status && !(cut && r->status == 0)) {
         r->end.status = r->status;
         r->end.code = r->status == 0 ? MP_OK : MP_EXIT;
     } else if (r->signal[0] != '\0') {
@@ -89,9 +101,8 @@ static void check_end(remote *r)
         (void)snprintf(r->end.message, sizeof r->end.message, "ended by SIG%s", r->signal);
     } else if (r->lost) {
         r->end.code = MP_DISCONNECT;
-        if (r->end.message[0] == '\0')
-            (void)snprintf(r->end.message, sizeof r->end.message, "the connection was lost%s%s",
-                           *why != '\0' ? ": " : "", why);
+        (void)snprintf(r->end.message, sizeof r->end.message, "the connection was lost%s%s", *why != '\0' ? ": " : "",
+                       why);
     } else if (r->out_closed) {
         r->end.code = MP_SIGNAL;
         (void)snprintf(r->end.message, sizeof r->end.message, "ended, as its reader had gone");
@@ -184,10 +195,9 @@ static bool may_write(remote *r)
 
 static bool has_output(const remote *r, unsigned want)
 {
-    bool over = r->eof || r->closed || r->lost;
-    if ((want & (1U << PROC_OUT)) != 0 && (unread(&r->out) > 0 || over || r->out_closed))
+    if ((want & (1U << PROC_OUT)) != 0 && (unread(&r->out) > 0 || is_over(r) || r->out_closed))
         return true;
-    return (want & (1U << PROC_ERR)) != 0 && (unread(&r->err) > 0 || over);
+    return (want & (1U << PROC_ERR)) != 0 && (unread(&r->err) > 0 || is_over(r));
 }
 
 static void lower(int *timeout_ms, int ms)
@@ -203,9 +213,12 @@ static int remote_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS
 
     if (has_output(r, want) || (writes && (r->ended || r->in_closed || may_write(r))))
         *timeout_ms = 0;
-    if (r->ended && (want & (1U << PROC_OUT | 1U << PROC_ERR)) != 0) {
-        double left = r->heard + GRACE - clock_monotonic();
-        lower(timeout_ms, left > 0 ? (int)(left * 1000) + 1 : 0);
+    if (r->ended && !is_over(r) && unread(&r->out) + unread(&r->err) == 0) {
+        double left = (r->asked > 0 ? r->asked : r->heard) + GRACE - clock_monotonic();
+        if (left > 0)
+            lower(timeout_ms, (int)(left * 1000) + 1);
+        else if (r->asked <= 0)
+            *timeout_ms = 0;
     }
     if (r->closed || r->lost || ssh_get_fd(r->s->ssh) < 0)
         return 0;
@@ -216,6 +229,29 @@ static int remote_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS
     return 1;
 }
 
+/*
+ * After its end: somebody else may hold its output open, or the rest of it is still on its way. All that the server
+ * had to say came before its answer to a question.
+ */
+static void check_rest(remote *r)
+{
+    double now = clock_monotonic();
+
+    if (!r->ended || is_over(r) || unread(&r->out) + unread(&r->err) > 0)
+        return;
+    if (r->asked <= 0 && now - r->heard >= GRACE) {
+        session_ask(r->s);
+        r->asked = now;
+        r->asked_came = r->came;
+        r->asked_packets = r->s->counter.in_packets;
+    } else if (r->asked > 0 && r->came != r->asked_came) {
+        r->asked = 0;
+        r->heard = now;
+    } else if (r->asked > 0 && r->s->counter.in_packets != r->asked_packets && now - r->asked >= GRACE) {
+        r->over = true;
+    }
+}
+
 static void remote_step(proc *p, const struct pollfd *fds, int n)
 {
     remote *r = (remote *)p;
@@ -224,6 +260,9 @@ static void remote_step(proc *p, const struct pollfd *fds, int n)
         return;
     if ((n > 0 && fds[0].revents != 0) || ssh_get_fd(r->s->ssh) < 0)
         take_all(r);
+    if (!has_room(r))
+        r->s->heard = clock_monotonic(); /* as nobody listens */
+    check_rest(r);
     if (!r->closed && !r->lost && !session_pulse(r->s)) {
         char why[128];
         (void)snprintf(why, sizeof why, "no sign of life for %g s: the connection counts as lost", r->s->dead_after);
@@ -246,9 +285,7 @@ static ssize_t remote_read(proc *p, int which, void *bytes, size_t size)
             r->heard = clock_monotonic();
         return (ssize_t)n;
     }
-    if (r->eof || r->closed || r->lost || (which == PROC_OUT && r->out_closed))
-        return PROC_EOF;
-    return r->ended && clock_monotonic() - r->heard >= GRACE ? PROC_EOF : PROC_AGAIN;
+    return is_over(r) || (which == PROC_OUT && r->out_closed) ? PROC_EOF : PROC_AGAIN;
 }
 
 static ssize_t remote_write(proc *p, const void *bytes, size_t size)
@@ -294,9 +331,10 @@ static void remote_close_out(proc *p)
 static bool remote_ended(proc *p, proc_end *end)
 {
     remote *r = (remote *)p;
-    if (r->ended)
-        *end = r->end;
-    return r->ended;
+    if (!r->ended || !(is_over(r) || r->out_closed))
+        return false;
+    *end = r->end;
+    return true;
 }
 
 static void remote_kill(proc *p, int number)

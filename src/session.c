@@ -67,7 +67,11 @@ static void tune(int fd, double dead_after)
 
 static int new_socket(int family)
 {
+#ifdef SOCK_CLOEXEC /* from birth: another thread may be starting a program */
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+#else
     int fd = socket(family, SOCK_STREAM, 0);
+#endif
 
     if (fd >= 0 && (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fd_nonblock(fd) != 0)) {
         (void)close(fd);
@@ -112,34 +116,39 @@ static int connect_one(int *out, const struct addrinfo *a, double timeout, const
     return error;
 }
 
+/* Appends to what is told of the addresses, if there is room. */
+static void tell(char *text, size_t size, const char *address, const char *why)
+{
+    size_t n = strlen(text);
+    (void)snprintf(text + n, size - n, "%s%s: %s", n > 0 ? "; " : "", address, why);
+}
+
 /* Tries every address of the name in turn. */
 static int connect_any(int *fd, const char *host, unsigned port, int family, double timeout, const wake *cancel,
                        fault *f)
 {
     struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *list;
-    char service[16];
-    int rc, result = MP_CONNECT;
+    char service[16], late[64], told[400] = "";
+    int rc, error = 0;
 
     (void)snprintf(service, sizeof service, "%u", port);
+    (void)snprintf(late, sizeof late, "no answer within %g s", timeout);
     rc = getaddrinfo(host, service, &hints, &list);
     if (rc != 0)
         return fault_set(f, MP_CONNECT, "can't find the address of %s: %s", host, gai_strerror(rc));
-    for (const struct addrinfo *a = list; a != NULL && result == MP_CONNECT; a = a->ai_next) {
-        char address[64] = "?";
-        int error = connect_one(fd, a, timeout, cancel);
-        (void)getnameinfo(a->ai_addr, a->ai_addrlen, address, sizeof address, NULL, 0, NI_NUMERICHOST);
-        if (error == 0)
-            result = MP_OK;
-        else if (error == MP_CANCELLED)
-            result = fault_set(f, MP_CANCELLED, "cancelled");
-        else if (error == MP_TIMEOUT)
-            (void)fault_set(f, MP_CONNECT, "can't connect to %s port %u: no answer within %g s", address, port,
-                            timeout);
-        else
-            (void)fault_set(f, MP_CONNECT, "can't connect to %s port %u: %s", address, port, strerror(error));
+    for (const struct addrinfo *a = list; a != NULL; a = a->ai_next) {
+        char numbers[64] = "?", address[96];
+        error = connect_one(fd, a, timeout, cancel);
+        if (error == 0 || error == MP_CANCELLED)
+            break;
+        (void)getnameinfo(a->ai_addr, a->ai_addrlen, numbers, sizeof numbers, NULL, 0, NI_NUMERICHOST);
+        (void)snprintf(address, sizeof address, "%s port %u", numbers, port);
+        tell(told, sizeof told, address, error == MP_TIMEOUT ? late : strerror(error));
     }
     freeaddrinfo(list);
-    return result;
+    if (error == MP_CANCELLED)
+        return fault_set(f, MP_CANCELLED, "cancelled");
+    return error == 0 ? MP_OK : fault_set(f, MP_CONNECT, "can't connect to %s", told);
 }
 
 /* ---- signs of life ------------------------------------------------------------------------------------- */
@@ -150,6 +159,14 @@ static void note_life(session *s)
         return;
     s->counted = s->counter.in_bytes;
     s->heard = clock_monotonic();
+}
+
+/* Twice: the first one may do nothing but take the answer to an earlier one that was not waited for. */
+void session_ask(session *s)
+{
+    (void)ssh_send_keepalive(s->ssh);
+    (void)ssh_send_keepalive(s->ssh);
+    s->asked = clock_monotonic();
 }
 
 bool session_pulse(session *s)
@@ -163,10 +180,8 @@ bool session_pulse(session *s)
         (void)ssh_send_keepalive(s->ssh); /* takes the answer of the last one */
         s->asked = 0;
     }
-    if (s->asked <= 0 && now - s->heard >= interval) {
-        s->asked = now;
-        (void)ssh_send_keepalive(s->ssh);
-    }
+    if (s->asked <= 0 && now - s->heard >= interval)
+        session_ask(s);
     return true;
 }
 
@@ -208,7 +223,7 @@ bool session_is_good(session *s)
     silent = clock_monotonic() - s->heard;
     before = s->counter.in_bytes;
     if (silent > IDLE_PROBE)
-        (void)ssh_send_keepalive(s->ssh);
+        session_ask(s);
     do {
         if (session_take(s) == SSH_ERROR || !ssh_is_connected(s->ssh))
             return false;
@@ -225,19 +240,25 @@ bool session_is_good(session *s)
 /* Hands what applies to this host over to libssh, which reads nothing but files. */
 static int parse_flat(session *s, const sshconf *conf)
 {
-    const char *dir = getenv("TMPDIR");
-    buf path = {0};
+    const char *tmp = getenv("TMPDIR");
+    buf dir = {0}, path = {0};
+    size_t n = strlen(conf->flat);
     int rc = -1, fd = -1;
 
-    if (buf_fmt(&path, "%s/moonpool-XXXXXX", dir != NULL && dir[0] == '/' ? dir : "/tmp") == MP_OK)
-        fd = mkstemp(path.data);
+    if (buf_fmt(&dir, "%s/moonpool-XXXXXX", tmp != NULL && tmp[0] == '/' ? tmp : "/tmp") != MP_OK ||
+        mkdtemp(dir.data) == NULL)
+        goto out;
+    if (buf_fmt(&path, "%s/config", dir.data) == MP_OK)
+        fd = open(path.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0) {
-        size_t n = strlen(conf->flat);
         if (write(fd, conf->flat, n) == (ssize_t)n)
             rc = ssh_options_parse_config(s->ssh, path.data);
         (void)unlink(path.data);
         (void)close(fd);
     }
+    (void)rmdir(dir.data);
+out:
+    buf_free(&dir);
     buf_free(&path);
     return rc;
 }
@@ -251,13 +272,16 @@ static int configure(session *s, sshconf *conf, const mp_host_options *o, buf *w
     int no = 0, strict = 1;
     long timeout = (long)HANDSHAKE_TIMEOUT;
 
-    if (sshconf_read(conf, o->ssh_config, host, warnings) != MP_OK) {
+    if ((at != NULL && user == NULL) || sshconf_read(conf, o->ssh_config, user, host, warnings) != MP_OK) {
         free(user);
         return fault_set(f, MP_SYSTEM, "out of memory");
     }
-    (void)ssh_options_set(s->ssh, SSH_OPTIONS_HOST, host);
-    if (user != NULL)
-        (void)ssh_options_set(s->ssh, SSH_OPTIONS_USER, user);
+    /* Unchecked, a name that libssh refuses would leave the user of this machine. */
+    if (ssh_options_set(s->ssh, SSH_OPTIONS_HOST, host) != SSH_OK ||
+        (user != NULL && ssh_options_set(s->ssh, SSH_OPTIONS_USER, user) != SSH_OK)) {
+        free(user);
+        return fault_set(f, MP_CONFIG, "libssh does not take %s as a destination", s->name);
+    }
     free(user);
     if (parse_flat(s, conf) != 0)
         return fault_set(f, MP_CONFIG, "libssh can't read the ssh configuration (%s): --ssh-program ssh would",
@@ -307,14 +331,16 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
     char why[256];
 
     ssh_set_blocking(s->ssh, 0);
-    while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN && waited == MP_OK)
+    while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN && waited == MP_OK) {
+        (void)fcntl(ssh_get_fd(s->ssh), F_SETFD, FD_CLOEXEC); /* of a proxy, which libssh makes */
         waited = session_wait(s, until, cancel);
+    }
     (void)snprintf(why, sizeof why, "%s", ssh_get_error(s->ssh));
     /* A descriptor that was given to it libssh would not close. NULL makes it its own. */
     (void)ssh_options_set(s->ssh, SSH_OPTIONS_FD, NULL);
     if (rc == SSH_OK) {
         int fd = ssh_get_fd(s->ssh);
-        (void)fcntl(fd, F_SETFD, FD_CLOEXEC); /* of a proxy, which libssh makes */
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         (void)fd_nonblock(fd);
         return MP_OK;
     }
@@ -363,7 +389,7 @@ int session_open(session **out, const char *destination, const mp_host_options *
         return fault_set(f, MP_SYSTEM, "out of memory");
     }
     s->heard = clock_monotonic();
-    (void)ssh_set_counters(s->ssh, &s->counter, NULL);
+    (void)ssh_set_counters(s->ssh, &s->counter, &s->counter); /* bytes of the first, packets of the second */
     *out = s;
     return MP_OK;
 }

@@ -25,6 +25,9 @@ int session_open(session **out, const char *destination, const mp_host_options *
  */
 bool session_is_good(session *s);
 
+/* Asks the server for a sign of life, without waiting for it. */
+void session_ask(session *s);
+
 /* Ends the connection without waiting for the other side. NULL is allowed. */
 void session_close(session *s);
 

@@ -22,20 +22,20 @@
 static const char served[] =
     " include hostname port user identityfile identityagent identitiesonly ciphers macs kexalgorithms "
     "hostkeyalgorithms pubkeyacceptedalgorithms pubkeyacceptedkeytypes compression connecttimeout "
-    "stricthostkeychecking userknownhostsfile globalknownhostsfile proxycommand proxyjump bindaddress "
-    "loglevel rekeylimit pubkeyauthentication addressfamily ";
+    "stricthostkeychecking userknownhostsfile globalknownhostsfile proxycommand proxyjump bindaddress loglevel "
+    "rekeylimit pubkeyauthentication addressfamily ";
 
 /* Those without a meaning for programs that are run by a program, or whose work is done here in another way. */
 static const char harmless[] =
-    " addkeystoagent batchmode challengeresponseauthentication checkhostip clearallforwardings "
-    "controlmaster controlpath controlpersist dynamicforward enableescapecommandline enablesshkeysign "
-    "escapechar exitonforwardfailure fingerprinthash forkafterauthentication forwardagent forwardx11 "
-    "forwardx11timeout forwardx11trusted gatewayports gssapiauthentication gssapidelegatecredentials "
-    "hashknownhosts hostbasedauthentication ignoreunknown ipqos kbdinteractiveauthentication localcommand "
-    "localforward logverbose numberofpasswordprompts obscurekeystroketiming passwordauthentication "
-    "permitlocalcommand permitremoteopen remoteforward requesttty sendenv serveralivecountmax "
-    "serveraliveinterval sessiontype setenv stdinnull streamlocalbindmask streamlocalbindunlink "
-    "syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys visualhostkey xauthlocation ";
+    " addkeystoagent batchmode challengeresponseauthentication checkhostip clearallforwardings controlmaster "
+    "controlpath controlpersist dynamicforward enableescapecommandline enablesshkeysign escapechar "
+    "exitonforwardfailure fingerprinthash forkafterauthentication forwardagent forwardx11 forwardx11timeout "
+    "forwardx11trusted gatewayports gssapiauthentication gssapidelegatecredentials hashknownhosts "
+    "hostbasedauthentication ignoreunknown ipqos kbdinteractiveauthentication localcommand localforward logverbose "
+    "numberofpasswordprompts obscurekeystroketiming passwordauthentication permitlocalcommand permitremoteopen "
+    "remoteforward requesttty sendenv serveralivecountmax serveraliveinterval sessiontype setenv stdinnull "
+    "streamlocalbindmask streamlocalbindunlink syslogfacility tcpkeepalive tunnel tunneldevice updatehostkeys "
+    "visualhostkey xauthlocation ";
 
 /* Those that are read here: libssh alone can't make them act. */
 static const char taken[] =
@@ -110,35 +110,19 @@ static int append_word(char ***list, char *word)
     return MP_OK;
 }
 
-static const char *host_name(const reader *r)
+static const char * or (const char *said, const char *otherwise)
 {
-    return r->hostname != NULL ? r->hostname : r->host;
-}
-
-static const char *user_name(const reader *r)
-{
-    return r->user != NULL ? r->user : r->me;
+    return said != NULL ? said : otherwise;
 }
 
 /* What a percent sign with this letter stands for; NULL: nothing that is known here. */
 static const char *token(const reader *r, char letter)
 {
-    switch (letter) {
-    case 'd':
-        return r->home;
-    case 'h':
-        return host_name(r);
-    case 'n':
-        return r->host;
-    case 'r':
-        return user_name(r);
-    case 'u':
-        return r->me;
-    case '%':
-        return "%";
-    default:
-        return NULL;
-    }
+    static const char letters[] = "dhnru%";
+    const char *const values[] = {r->home, or (r->hostname, r->host), r->host, or (r->user, r->me), r->me, "%"};
+    const char *at = letter != '\0' ? strchr(letters, letter) : NULL;
+
+    return at != NULL ? values[at - letters] : NULL;
 }
 
 /* "~/x" is below the home directory; percent signs are replaced. malloc'd. */
@@ -210,9 +194,9 @@ static bool list_fits(char *patterns, const char *subject)
 /* What a criterion of Match is about; NULL: libssh must judge it. */
 static const char *subject_of(const reader *r, const char *criterion)
 {
-    return strcasecmp(criterion, "host") == 0           ? host_name(r)
+    return strcasecmp(criterion, "host") == 0           ? or (r->hostname, r->host)
            : strcasecmp(criterion, "originalhost") == 0 ? r->host
-           : strcasecmp(criterion, "user") == 0         ? user_name(r)
+           : strcasecmp(criterion, "user") == 0         ? or (r->user, r->me)
            : strcasecmp(criterion, "localuser") == 0    ? r->me
                                                         : NULL;
 }
@@ -267,9 +251,8 @@ static void take_strict(reader *r, const char *word)
 /* The keywords that are read here; `rest` is cut up. */
 static void take(reader *r, const char *keyword, char *rest)
 {
-    char *first =
-        strcmp(keyword, "userknownhostsfile") == 0 || strcmp(keyword, "globalknownhostsfile") == 0 ? NULL : rest;
-    const char *word = first != NULL ? next_word(&first) : "";
+    bool hosts = strcmp(keyword, "userknownhostsfile") == 0 || strcmp(keyword, "globalknownhostsfile") == 0;
+    const char *word = hosts ? "" : next_word(&rest);
 
     if (word == NULL)
         return;
@@ -292,12 +275,11 @@ static void take(reader *r, const char *keyword, char *rest)
         r->conf->connect_timeout = strtod(word, NULL);
     } else if (strcmp(keyword, "identityfile") == 0) {
         r->rc = strcasecmp(word, "none") == 0 ? MP_OK : append_word(&r->conf->identities, expand(r, word));
-    } else if (strcmp(keyword, "userknownhostsfile") == 0 && !r->has_user_hosts) {
-        r->has_user_hosts = true;
-        append_paths(r, &r->conf->known_hosts, rest);
-    } else if (strcmp(keyword, "globalknownhostsfile") == 0 && !r->has_global_hosts) {
-        r->has_global_hosts = true;
-        append_paths(r, &r->conf->known_hosts, rest);
+    } else if (hosts) {
+        bool *has = keyword[0] == 'u' ? &r->has_user_hosts : &r->has_global_hosts;
+        if (!*has)
+            append_paths(r, &r->conf->known_hosts, rest);
+        *has = true;
     }
 }
 
@@ -448,14 +430,18 @@ static void add_defaults(reader *r)
 
 int sshconf_read(sshconf *conf, const char *file, const char *user, const char *host, buf *warnings)
 {
-    const struct passwd *me = getpwuid(getuid());
-    char *name = strdup(me != NULL ? me->pw_name : ""), *home = strdup(home_directory(me));
-    reader r = {.conf = conf, .file = file, .host = host, .me = name, .home = home, .warnings = warnings};
+    char text[4096];
+    struct passwd entry, *me = NULL;
+    reader r = {.conf = conf, .file = file, .host = host, .me = "", .warnings = warnings};
     buf own = {0};
 
+    (void)getpwuid_r(getuid(), &entry, text, sizeof text, &me);
+    r.home = home_directory(me);
+    if (me != NULL)
+        r.me = me->pw_name;
+
     *conf = (sshconf){.family = AF_UNSPEC, .strict = STRICT_YES};
-    r.user = user != NULL ? strdup(user) : NULL;
-    if (name == NULL || home == NULL || (user != NULL && r.user == NULL)) {
+    if (user != NULL && (r.user = strdup(user)) == NULL) {
         r.rc = MP_SYSTEM;
     } else if (file != NULL) {
         read_file(&r, file, 0);
@@ -474,8 +460,6 @@ int sshconf_read(sshconf *conf, const char *file, const char *user, const char *
     buf_free(&r.warned);
     free(r.user);
     free(r.hostname);
-    free(name);
-    free(home);
     if (r.rc != MP_OK)
         sshconf_free(conf);
     return r.rc;

@@ -1,0 +1,111 @@
+# shellcheck shell=bash disable=SC2154
+# Options of the stock policy that say how: names, what is left out, flags of send and receive, limits.
+
+setup() {
+  pool src 200
+  pool dst 200
+  sshd_start
+}
+
+tree() { # NAME: $src/NAME and $src/NAME/sub, selected
+  zfs create "$src/$1"
+  zfs create "$src/$1/sub"
+  write_file "$src/$1" 64 first
+  write_file "$src/$1/sub" 64 first
+  zfs set "autobackup:$1=true" "$src/$1"
+}
+
+backup() { # NAME, options
+  name=$1
+  shift
+  moonpool autobackup "$name" "$dst/$name" "$@"
+}
+
+target() { echo "$dst/${1%%/*}/$src/$1"; }
+count() { snapshots "$1" | wc -l; }
+
+test_formats_of_property_snapshot_and_hold_and_the_zone() {
+  zfs create "$src/fmt"
+  zfs set bk:fmt=true "$src/fmt"
+  TZ=America/New_York backup fmt --property-format 'bk:{}' --snapshot-format '{}_%Y-%m-%d_%H.%M.%S' --hold-format 'mp-{}' --utc --now 1767225600
+  assert_eq "$(snapshots "$src/fmt")" "$src/fmt@fmt_2026-01-01_00.00.00"
+  assert_eq "$(holds "$(target fmt)@fmt_2026-01-01_00.00.00")" mp-fmt
+  TZ=America/New_York backup fmt --property-format 'bk:{}' --snapshot-format '{}_%Y-%m-%d_%H.%M.%S' --now 1767225600 --allow-empty --utc --no-thinning
+  assert_eq "$(snapshots "$src/fmt" | tail -1)" "$src/fmt@fmt_2026-01-01_00.00.01"
+  refuses backup fmt --snapshot-format '{}-%B' --now 1767225600
+  assert_eq "$status" 253
+}
+
+test_what_has_changed_too_little_is_left_out() {
+  tree change
+  backup change --now 20260101000000
+  write_file "$src/change" 2000 big
+  write_file "$src/change/sub" 20 small
+  backup change --min-change 1M --now 20260102000000
+  assert_eq "$(count "$src/change") $(count "$src/change/sub")" '2 1'
+  write_file "$src/change" 20 small
+  backup change --exclude-unchanged 1M --now 20260103000000
+  assert_eq "$(count "$src/change") $(count "$src/change/sub")" '2 1'
+  zfs snapshot -r "$src/change@by-hand"
+  out=$(backup change --ignore-replicated --verbose --now 20260104000000)
+  assert_contains "$out" "Ignoring: $src/change (already replicated)"
+  assert_eq "$(count "$src/change")" 3
+}
+
+test_received_properties_select_when_asked() {
+  tree recv
+  backup recv --now 20260101000000
+  moonpool autobackup recv "$dst/third" --ssh-source far --ssh-config "$ssh_config" --include-received --now 20260102000000
+  same_guids "$(target recv/sub)" "$dst/third/$(target recv/sub)"
+}
+
+test_flags_of_send_and_receive() {
+  tree flags
+  out=$(backup flags --debug --no-zfs-compressed --no-resume --no-bookmarks --no-holds --set-properties readonly=on,org:x=y --now 20260101000000)
+  assert_lacks "$(printf '%s\n' "$out" | grep 'zfs send' | head -1)" ' -c'
+  assert_lacks "$(printf '%s\n' "$out" | grep 'zfs receive' | head -1)" ' -s '
+  assert_eq "$(property "$(target flags)" readonly)" on
+  assert_eq "$(property "$(target flags)" org:x)" y
+  assert_eq "$(zfs list -Hr -t bookmark -o name "$src/flags")" ''
+  assert_eq "$(zfs list -Hpr -t snapshot -o userrefs "$src/flags" | sort -u)" 0
+  zfs clone "$src/flags/sub@flags-20260101000000" "$src/flags/a_clone"
+  out=$(backup flags --debug --clones never --now 20260102000000)
+  assert_contains "$(printf '%s\n' "$out" | grep 'zfs send' | head -1)" ' -c'
+  assert_contains "$(printf '%s\n' "$out" | grep 'zfs receive' | head -1)" ' -s '
+  assert_eq "$(property "$(target flags/a_clone)" origin)" -
+  # What --debug shows can be typed.
+  printf '%s\n' "$out" | sed -n 's/^# \[local\] \(zfs list .*\)/\1/p' | head -1 >typed
+  sh typed
+}
+
+test_limits_of_destroying_and_of_the_rate() {
+  tree limit
+  write_file "$src/limit" 3000 big
+  began=$(date +%s)
+  backup limit --rate 1M --now 20260101000000
+  [ $(($(date +%s) - began)) -ge 2 ]
+  backup limit --allow-empty --now 20260102000000
+  refuses backup limit --no-snapshot --keep-source 0 --keep-target 0 --max-destroy 40 --now 20260401000000
+  assert_match "$err" 'more than --max-destroy 40 allows'
+  backup limit --no-snapshot --keep-source 0 --keep-target 0 --no-thinning --now 20260401000000
+  assert_eq "$(count "$src/limit") $(count "$(target limit)")" '2 2'
+  backup limit --no-snapshot --keep-source 0 --keep-target 0 --max-destroy 50 --now 20260401000000
+  assert_eq "$(count "$src/limit") $(count "$(target limit)")" '1 1'
+}
+
+test_compressed_between_hosts() {
+  tree pack
+  backup pack --ssh-target far --ssh-config "$ssh_config" --compress gzip --now 20260101000000
+  same_guids "$src/pack/sub" "$(target pack/sub)"
+  run backup pack --ssh-target far --ssh-config "$ssh_config" --compress lzo --now 20260102000000 --allow-empty
+  assert_eq "$status" 0
+  command -v lzop || assert_match "$err" 'has no lzop: sending uncompressed'
+}
+
+test_progress_is_drawn_when_asked_and_wiped_away() {
+  tree progress
+  write_file "$src/progress" 4000 big
+  backup progress --progress --rate 2M --now 20260101000000 2>drawn
+  assert_match "$(cat drawn)" "$src/progress .*/s.*%.*left"
+  assert_match "$(tail -c 20 drawn | od -An -c | tr -d ' \n')" '033\[[0-9]+A033\[J$'
+}
