@@ -28,8 +28,6 @@ function sched.queue()
   return queue
 end
 
--- ---- one turn -------------------------------------------------------------------------------------------
-
 local function make_ready(task)
   if not task.is_ready and not task.done then
     task.is_ready = true
@@ -37,11 +35,47 @@ local function make_ready(task)
   end
 end
 
+-- Raises what a cancel left for the task.
+local function raise_if_due(task)
+  if task and task.cancel_due then
+    task.cancel_due = nil
+    errors.raise(cancelled())
+  end
+end
+
+-- ---- events ---------------------------------------------------------------------------------------------
+
+local Event = {}
+Event.__index = Event
+
+--- Something that happens once. @return event with `set()` and `wait()`
+function sched.event() return setmetatable({ waiters = {} }, Event) end
+
+--- Says that it has happened.
+function Event:set()
+  self.is_set = true
+  for _, task in ipairs(self.waiters) do make_ready(task) end
+end
+
+--- Waits, in a task, until it has happened. @raise cancelled
+function Event:wait()
+  local me = current()
+  while not self.is_set do
+    raise_if_due(me)
+    table.insert(self.waiters, me)
+    me.awaiting = true
+    coroutine.yield()
+    me.awaiting = nil
+  end
+end
+
+-- ---- one turn -------------------------------------------------------------------------------------------
+
 local function finish(task, ok, ...)
   task.done, task.ok = true, ok
   task.results = table.pack(...)
   tasks[task.thread] = nil
-  for _, waiter in ipairs(task.waiters) do make_ready(waiter) end
+  task.ended:set()
 end
 
 local function resume(task)
@@ -94,14 +128,6 @@ end
 
 -- ---- waiting --------------------------------------------------------------------------------------------
 
--- Raises what a cancel left for the task.
-local function raise_if_due(task)
-  if task and task.cancel_due then
-    task.cancel_due = nil
-    errors.raise(cancelled())
-  end
-end
-
 local function await_outside(job)
   while not job:done() do
     turn()
@@ -153,7 +179,7 @@ end
 -- @example local t <close> = sched.spawn(function() return host:run { "zfs", "list" } end)
 function sched.spawn(fn, ...)
   local args = table.pack(...)
-  local task = setmetatable({ waiters = {} }, Task)
+  local task = setmetatable({ ended = sched.event() }, Task)
   -- An error unwinds inside the coroutine, where what is closed on the way can still wait.
   task.thread = coroutine.create(function() return pcall(fn, table.unpack(args, 1, args.n)) end)
   tasks[task.thread] = task
@@ -178,7 +204,7 @@ local function join(task)
   local me = current()
   while not task.done do
     if me then
-      table.insert(task.waiters, me)
+      table.insert(task.ended.waiters, me)
       coroutine.yield()
     else
       turn()
@@ -189,23 +215,19 @@ end
 -- Waits for the end of a task; raises only if the waiting one is cancelled.
 local function wait_for(task)
   local me = current()
+  if me then
+    task.ended:wait()
+    raise_if_due(me)
+    return
+  end
   while not task.done do
-    if me then
-      raise_if_due(me)
-      table.insert(task.waiters, me)
-      me.awaiting = true
-      coroutine.yield()
-      me.awaiting = nil
-    else
-      turn()
-      if interrupted() then
-        task:cancel()
-        join(task)
-        errors.raise(cancelled "interrupted")
-      end
+    turn()
+    if interrupted() then
+      task:cancel()
+      join(task)
+      errors.raise(cancelled "interrupted")
     end
   end
-  raise_if_due(me)
 end
 
 --- Waits for a task. @return what its function returned; @raise what it raised; cancelled: the waiting task was cancelled
@@ -253,32 +275,6 @@ function Group:close()
 end
 
 Group.__close = Group.close
-
--- ---- events ---------------------------------------------------------------------------------------------
-
-local Event = {}
-Event.__index = Event
-
---- Something that happens once. @return event with `set()` and `wait()`
-function sched.event() return setmetatable({ waiters = {} }, Event) end
-
---- Says that it has happened.
-function Event:set()
-  self.is_set = true
-  for _, task in ipairs(self.waiters) do make_ready(task) end
-end
-
---- Waits, in a task, until it has happened. @raise cancelled
-function Event:wait()
-  local me = current()
-  while not self.is_set do
-    raise_if_due(me)
-    table.insert(self.waiters, me)
-    me.awaiting = true
-    coroutine.yield()
-    me.awaiting = nil
-  end
-end
 
 --- Calls a function for every item of a list, several at the same time. All are called, also after one has failed.
 -- @param list array; @param limit how many at the same time; @param fn function(item, index)

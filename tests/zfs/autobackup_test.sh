@@ -6,31 +6,17 @@ setup() {
   pool dst 300
 }
 
-# A tree of two selected datasets under $src/NAME, and a target path for it.
-tree() { # NAME
-  zfs create "$src/$1"
-  zfs create "$src/$1/sub"
-  write_file "$src/$1" 64 first
-  write_file "$src/$1/sub" 64 first
-  zfs set "autobackup:$1=true" "$src/$1"
-}
-
-backup() { # NAME, options
-  name=$1
-  shift
-  moonpool autobackup "$name" "$dst/$name" "$@"
-}
-
-count() { snapshots "$1" | grep -c "@$2-" || true; }
+# own DATASET NAME: how many snapshots of that backup it has
+own() { snapshots "$1" | grep -c "@$2-" || true; }
 
 test_two_runs_give_two_generations_on_both_sides_with_the_same_guids() {
   tree two
   backup two --now 20260101000000
   write_file "$src/two/sub" 64 second
   backup two --now 20260102000000
-  assert_eq "$(count "$src/two/sub" two)" 2
-  assert_eq "$(count "$dst/two/$src/two/sub" two)" 2
-  assert_eq "$(count "$src/two" two)" 1
+  assert_eq "$(own "$src/two/sub" two)" 2
+  assert_eq "$(own "$dst/two/$src/two/sub" two)" 2
+  assert_eq "$(own "$src/two" two)" 1
   same_guids "$src/two/sub" "$dst/two/$src/two/sub"
   same_guids "$src/two" "$dst/two/$src/two"
 }
@@ -46,15 +32,15 @@ test_a_second_run_with_nothing_written_makes_no_snapshot_and_is_silent() {
   backup still --now 20260101000000
   out=$(backup still --now 20260102000000 2>&1)
   assert_eq "$out" ""
-  assert_eq "$(count "$src/still" still)" 1
+  assert_eq "$(own "$src/still" still)" 1
 }
 
 test_allow_empty_snapshots_all_the_same() {
   tree empty
   backup empty --now 20260101000000
   backup empty --now 20260102000000 --allow-empty
-  assert_eq "$(count "$src/empty" empty)" 2
-  assert_eq "$(count "$dst/empty/$src/empty/sub" empty)" 2
+  assert_eq "$(own "$src/empty" empty)" 2
+  assert_eq "$(own "$dst/empty/$src/empty/sub" empty)" 2
 }
 
 test_the_newest_common_snapshot_is_held_on_both_sides_and_older_ones_are_let_go() {
@@ -80,17 +66,17 @@ test_a_lost_source_snapshot_is_no_matter_while_its_bookmark_is_there() {
   zfs destroy "$src/lost@lost-20260101000000"
   write_file "$src/lost" 64 more
   backup lost --now 20260102000000
-  assert_eq "$(count "$dst/lost/$src/lost" lost)" 2
+  assert_eq "$(own "$dst/lost/$src/lost" lost)" 2
 }
 
 test_no_snapshot_and_no_send_do_as_they_say() {
   tree parts
   backup parts --no-send --now 20260101000000
   refuses zfs list "$dst/parts/$src/parts"
-  assert_eq "$(count "$src/parts" parts)" 1
+  assert_eq "$(own "$src/parts" parts)" 1
   backup parts --no-snapshot --now 20260102000000
-  assert_eq "$(count "$src/parts" parts)" 1
-  assert_eq "$(count "$dst/parts/$src/parts" parts)" 1
+  assert_eq "$(own "$src/parts" parts)" 1
+  assert_eq "$(own "$dst/parts/$src/parts" parts)" 1
 }
 
 test_without_a_target_path_the_source_is_snapshotted_and_thinned() {
@@ -123,7 +109,7 @@ test_a_bad_value_is_named_counts_as_one_failure_and_the_rest_goes_on() {
   out=$(backup odd 2>&1) || status=$?
   assert_eq "$status" 1
   assert_match "$out" "$src/odd/bad: .*has the value 'yes'"
-  assert_eq "$(count "$dst/odd/$src/odd/sub" odd)" 1
+  assert_eq "$(own "$dst/odd/$src/odd/sub" odd)" 1
 }
 
 test_received_properties_do_not_select() {
@@ -146,7 +132,7 @@ test_nothing_selected_exits_255_and_says_what_to_type() {
 test_strip_path_drops_components_and_too_many_are_refused_before_anything_changes() {
   tree strip
   backup strip --strip-path 1
-  assert_eq "$(count "$dst/strip/strip/sub" strip)" 1
+  assert_eq "$(own "$dst/strip/strip/sub" strip)" 1
   zfs create "$src/deep"
   zfs set autobackup:deep=true "$src/deep"
   status=0
@@ -210,7 +196,7 @@ test_newer_snapshots_on_the_target_fail_and_ignore_new_leaves_them_out() {
   assert_eq "$status" 1
   assert_match "$out" "1 snapshot newer than the common newer-20260101000000: foreign"
   backup newer --now 20260103000000 --ignore-new
-  assert_eq "$(count "$dst/newer/$src/newer" newer)" 1
+  assert_eq "$(own "$dst/newer/$src/newer" newer)" 1
   zfs list "$dst/newer/$src/newer@foreign" >/dev/null
 }
 
@@ -218,7 +204,7 @@ test_thinning_by_days_keeps_the_common_snapshot_however_old() {
   tree thin
   for day in 01 02 03 04 05; do backup thin --now "202601${day}000000" --allow-empty --keep-source 2 --keep-target 3; done
   assert_eq "$(snapshots "$src/thin" | tr '\n' ' ')" "$src/thin@thin-20260103000000 $src/thin@thin-20260104000000 $src/thin@thin-20260105000000 "
-  assert_eq "$(count "$dst/thin/$src/thin" thin)" 4
+  assert_eq "$(own "$dst/thin/$src/thin" thin)" 4
   backup thin --now 20270101000000 --no-snapshot --keep-source 0 --keep-target 0
   assert_eq "$(snapshots "$src/thin")" "$src/thin@thin-20260105000000"
   assert_eq "$(snapshots "$dst/thin/$src/thin")" "$dst/thin/$src/thin@thin-20260105000000"
@@ -248,7 +234,7 @@ test_a_clock_behind_the_newest_snapshot_destroys_nothing_and_is_a_failure() {
   out=$(backup clock --now 20260201000000 --no-snapshot --keep-source 0 2>&1) || status=$?
   assert_match "$out" "clock is earlier than the newest snapshot"
   [ "$status" -ge 1 ]
-  assert_eq "$(count "$src/clock" clock)" 2
+  assert_eq "$(own "$src/clock" clock)" 2
 }
 
 test_a_cut_off_receive_is_resumed() {

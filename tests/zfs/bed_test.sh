@@ -4,11 +4,11 @@
 setup() {
   pool src
   pool dst
-  dataset -o mountpoint=none "$dst/b"
+  zfs create -o mountpoint=none "$dst/b"
 }
 
 test_a_full_and_an_incremental_stream_arrive() {
-  dataset "$src/a"
+  zfs create "$src/a"
   write_file "$src/a" 300
   zfs snapshot "$src/a@1"
   zfs send "$src/a@1" | zfs receive -u "$dst/b/a"
@@ -26,7 +26,7 @@ test_a_full_and_an_incremental_stream_arrive() {
 }
 
 test_written_counts_what_was_written_since_the_snapshot() {
-  dataset "$src/written"
+  zfs create "$src/written"
   zfs snapshot "$src/written@1"
   assert_eq "$(property "$src/written" written)" 0
   write_file "$src/written" 200
@@ -34,7 +34,7 @@ test_written_counts_what_was_written_since_the_snapshot() {
 }
 
 test_a_held_snapshot_is_not_destroyed() {
-  dataset "$src/held"
+  zfs create "$src/held"
   zfs snapshot "$src/held@1"
   zfs hold tag "$src/held@1"
   assert_eq "$(holds "$src/held@1")" tag
@@ -46,7 +46,7 @@ test_a_held_snapshot_is_not_destroyed() {
 }
 
 test_a_bookmark_is_a_base_for_a_stream() {
-  dataset "$src/marked"
+  zfs create "$src/marked"
   zfs snapshot "$src/marked@1"
   zfs bookmark "$src/marked@1" "$src/marked#1"
   assert_eq "$(guid "$src/marked#1")" "$(guid "$src/marked@1")"
@@ -60,7 +60,7 @@ test_a_bookmark_is_a_base_for_a_stream() {
 
 test_a_cut_off_stream_leaves_a_token_to_resume_it() {
   local token
-  dataset "$src/cut"
+  zfs create "$src/cut"
   write_file "$src/cut" 3000
   zfs snapshot "$src/cut@1"
   zfs send "$src/cut@1" >"$T/stream"
@@ -94,7 +94,7 @@ test_an_encrypted_dataset_is_sent_raw_and_not_in_plain_without_its_key() {
 
 test_a_pool_can_be_full() {
   pool tiny 64
-  dataset "$tiny/a"
+  zfs create "$tiny/a"
   find_mountpoint "$tiny/a"
   refuses dd if=/dev/urandom of="$mountpoint/file" bs=1M count=80
   assert_contains "$err" 'No space left'
@@ -103,7 +103,7 @@ test_a_pool_can_be_full() {
 
 test_a_stream_goes_through_sshd_on_loopback() {
   sshd_start
-  dataset "$src/remote"
+  zfs create "$src/remote"
   write_file "$src/remote" 500
   zfs snapshot "$src/remote@1"
   zfs send "$src/remote@1" | ssh -F "$ssh_config" far zfs receive -u "$dst/b/remote"

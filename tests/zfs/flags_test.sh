@@ -7,23 +7,6 @@ setup() {
   sshd_start
 }
 
-tree() { # NAME: $src/NAME and $src/NAME/sub, selected
-  zfs create "$src/$1"
-  zfs create "$src/$1/sub"
-  write_file "$src/$1" 64 first
-  write_file "$src/$1/sub" 64 first
-  zfs set "autobackup:$1=true" "$src/$1"
-}
-
-backup() { # NAME, options
-  name=$1
-  shift
-  moonpool autobackup "$name" "$dst/$name" "$@"
-}
-
-target() { echo "$dst/${1%%/*}/$src/$1"; }
-count() { snapshots "$1" | wc -l; }
-
 test_formats_of_property_snapshot_and_hold_and_the_zone() {
   zfs create "$src/fmt"
   zfs set bk:fmt=true "$src/fmt"
@@ -95,9 +78,9 @@ test_limits_of_destroying_and_of_the_rate() {
 
 test_compressed_between_hosts() {
   tree pack
-  backup pack --ssh-target far --ssh-config "$ssh_config" --compress gzip --now 20260101000000
+  backup pack --ssh-target far --compress gzip --now 20260101000000
   same_guids "$src/pack/sub" "$(target pack/sub)"
-  run backup pack --ssh-target far --ssh-config "$ssh_config" --compress lzo --now 20260102000000 --allow-empty
+  run backup pack --ssh-target far --compress lzo --now 20260102000000 --allow-empty
   assert_eq "$status" 0
   command -v lzop || assert_match "$err" 'has no lzop: sending uncompressed'
 }

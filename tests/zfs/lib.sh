@@ -45,12 +45,6 @@ refuses() {
   [ -n "$err" ] || fail "refused without a word: $*"
 }
 
-# The clock: now is what backup pretends, in seconds; later 3600 moves it on.
-now=1735732800   # 2025-01-01 12:00:00 UTC
-later() { now=$((now + $1)); }
-# backup ARGUMENTS…: moonpool autobackup at that time
-backup() { moonpool autobackup --now "$now" ${ssh_config:+--ssh-config "$ssh_config"} "$@"; }
-
 # pool NAME [SIZE_MB]: a pool on a sparse file, its name in the variable NAME, mounted below $TMP/mnt
 pool() {
   truncate -s "${2:-512}M" "$TMP/$1.pool"
@@ -62,8 +56,6 @@ drop_pool() {
   rm -f "$TMP/$1.pool"
 }
 
-# dataset [OPTION…] NAME
-dataset() { zfs create "$@"; }
 # Where a dataset is mounted, in $mountpoint.
 find_mountpoint() {
   local - source target rest
@@ -82,8 +74,24 @@ write_file() {
   head -c "$(($2 * 1024))" /dev/urandom >"$mountpoint/${3:-file$files}"
   zpool sync "${1%%/*}"
 }
+# tree NAME: $src/NAME and $src/NAME/sub with a file each, selected for the backup NAME
+tree() {
+  zfs create "$src/$1"
+  zfs create "$src/$1/sub"
+  write_file "$src/$1" 64 first
+  write_file "$src/$1/sub" 64 first
+  zfs set "autobackup:$1=true" "$src/$1"
+}
+# backup NAME [OPTION…]: into $dst/NAME, where `target NAME/sub` is that of $src/NAME/sub
+backup() {
+  name=$1
+  shift
+  moonpool autobackup ${ssh_config:+--ssh-config "$ssh_config"} "$name" "$dst/$name" "$@"
+}
+target() { echo "$dst/${1%%/*}/$src/$1"; }
 # snapshots DATASET: their names, oldest first
 snapshots() { zfs list -Hpo name -t snapshot -s createtxg -d 1 "$1"; }
+count() { snapshots "$1" | wc -l; }
 guid() { zfs get -Hpo value guid "$1"; }
 # holds SNAPSHOT: its tags
 holds() { zfs holds -H "$1" | cut -f 2 | sort; }

@@ -6,23 +6,6 @@ setup() {
   pool dst 300
 }
 
-tree() { # NAME: $src/NAME and $src/NAME/sub, selected
-  zfs create "$src/$1"
-  zfs create "$src/$1/sub"
-  write_file "$src/$1" 64 first
-  write_file "$src/$1/sub" 64 first
-  zfs set "autobackup:$1=true" "$src/$1"
-}
-
-backup() { # NAME, options
-  name=$1
-  shift
-  moonpool autobackup "$name" "$dst/$name" "$@"
-}
-
-target() { echo "$dst/${1%%/*}/$src/$1"; }
-count() { snapshots "$1" | wc -l; }
-
 test_a_quota_does_not_stop_a_receive_and_is_the_source_s_afterwards() {
   tree quota
   zfs set quota=40M refquota=30M "$src/quota/sub"

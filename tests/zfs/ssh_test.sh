@@ -8,8 +8,8 @@ setup() {
   sshd_start
 }
 
-# tree NAME COUNT: $src/NAME with that many datasets in all, selected for the backup NAME
-tree() {
+# forest NAME COUNT: $src/NAME with that many datasets in all, selected for the backup NAME
+forest() {
   local i
   zfs create "$src/$1"
   for i in $(seq 2 "$2"); do zfs create "$src/$1/d$i"; done
@@ -17,15 +17,9 @@ tree() {
   zfs set "autobackup:$1=true" "$src/$1"
 }
 
-backup() { # NAME, options
-  local name=$1
-  shift
-  moonpool autobackup --ssh-config "$ssh_config" "$name" "$dst/$name" "$@"
-}
-
 two_generations() { # NAME, options: backs up twice, with something new, and compares
   local name=$1
-  tree "$name" 3
+  forest "$name" 3
   backup "$@" --now 20260101000000
   write_file "$src/$name/d2" 200 second
   backup "$@" --now 20260102000000
@@ -71,7 +65,7 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
   for count in 11 60; do
     for way in source target; do
       name=n$count$way
-      tree "$name" "$count"
+      forest "$name" "$count"
       backup "$name" "--ssh-$way" far
       started backup "$name" "--ssh-$way" far
       counts="$counts $way-$count:$started"
@@ -82,7 +76,7 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
 }
 
 test_a_killed_pull_is_resumed_and_its_far_send_ends() {
-  tree killed 1
+  forest killed 1
   backup killed --ssh-source far --now 20260101000000
   write_file "$src/killed" 30000 big
   backup killed --ssh-source far --now 20260102000000 --no-send
@@ -104,7 +98,7 @@ test_a_killed_pull_is_resumed_and_its_far_send_ends() {
 }
 
 test_a_connection_that_is_cut_in_the_middle_fails_in_one_line_and_is_resumed() {
-  tree cut 1
+  forest cut 1
   backup cut --ssh-target far --now 20260101000000
   write_file "$src/cut" 30000 big
   backup cut --ssh-target far --now 20260102000000 --no-send
@@ -141,7 +135,7 @@ one_line() {
 }
 
 test_what_is_wrong_with_the_other_end_is_said_in_one_line_and_nothing_is_changed() {
-  tree wrong 1
+  forest wrong 1
   before=$(zfs list -Hpr -t all -o name,guid,userrefs "$src" "$dst")
   one_line backup wrong --ssh-source no-such-host.invalid
   assert_contains "$err" no-such-host.invalid
@@ -159,7 +153,7 @@ test_what_is_wrong_with_the_other_end_is_said_in_one_line_and_nothing_is_changed
 }
 
 test_no_zfs_on_the_far_side_is_said_in_one_line() {
-  tree nozfs 1
+  forest nozfs 1
   zfs=$(command -v zfs)
   mount --bind /dev/null "$zfs"
   run backup nozfs --ssh-source far
