@@ -15,15 +15,13 @@
 
 #define OUT_ROOM ((size_t)1024 * 1024)
 #define ERR_ROOM ((size_t)256 * 1024)
-#define WRITE_MOST                                                                                                     \
-    ((size_t)8 * 32758) /* what libssh 0.10 puts into one packet, a few times: no small packet behind each */
+#define WRITE_MOST ((size_t)8 * 32758) /* a few packets of libssh 0.10: no small one behind each */
 #define WINDOW ((size_t)4 * 1024 * 1024)
 #define WINDOW_EVERY ((uint64_t)1024 * 1024)
-#define GRACE 0.3      /* seconds of silence after the end until the server is asked, and again after its answer */
-#define CLOSE_WAIT 0.2 /* seconds for the far side to agree that the channel is closed */
-#define OPEN_WAIT 30.0 /* seconds for a channel to be opened */
-#define DENIED_WAIT                                                                                                    \
-    1.0 /* seconds in which a slot of the server may become free: it lags behind the closing of a channel */
+#define GRACE 0.3       /* seconds of silence after the end until the server is asked, and again after its answer */
+#define CLOSE_WAIT 0.2  /* seconds for the far side to agree that the channel is closed */
+#define OPEN_WAIT 30.0  /* seconds for a channel to be opened */
+#define DENIED_WAIT 1.0 /* seconds in which a slot may become free: servers lag behind the closing of a channel */
 #define DENIED_PAUSE 0.05
 
 typedef struct stream {
@@ -79,9 +77,13 @@ static bool is_over(const remote *r)
     return r->eof || r->closed || r->lost || r->over;
 }
 
-/* How it ended, once that is known. Its status may come before the rest of its output: without that it is worth
- * nothing.
- */
+static void end_with(remote *r, int code, const char *text, const char *more)
+{
+    r->end.code = code;
+    (void)snprintf(r->end.message, sizeof r->end.message, "%s%s", text, more);
+}
+
+/* How it ended, once that is known. A good status may come before the rest of the output: alone it is worth nothing. */
 static void check_end(remote *r)
 {
     const char *why = ssh_get_error(r->s->ssh);
@@ -97,18 +99,13 @@ static void check_end(remote *r)
         r->end.status = r->status;
         r->end.code = r->status == 0 ? MP_OK : MP_EXIT;
     } else if (r->signal[0] != '\0') {
-        r->end.code = MP_SIGNAL;
-        (void)snprintf(r->end.message, sizeof r->end.message, "ended by SIG%s", r->signal);
+        end_with(r, MP_SIGNAL, "ended by SIG", r->signal);
     } else if (r->lost) {
-        r->end.code = MP_DISCONNECT;
-        (void)snprintf(r->end.message, sizeof r->end.message, "the connection was lost%s%s", *why != '\0' ? ": " : "",
-                       why);
+        end_with(r, MP_DISCONNECT, *why != '\0' ? "the connection was lost: " : "the connection was lost", why);
     } else if (r->out_closed) {
-        r->end.code = MP_SIGNAL;
-        (void)snprintf(r->end.message, sizeof r->end.message, "ended, as its reader had gone");
+        end_with(r, MP_SIGNAL, "ended, as its reader had gone", "");
     } else {
-        r->end.code = MP_DISCONNECT;
-        (void)snprintf(r->end.message, sizeof r->end.message, "the far side closed the channel without an exit status");
+        end_with(r, MP_DISCONNECT, "the far side closed the channel without an exit status", "");
     }
 }
 
@@ -165,7 +162,7 @@ static void lose(remote *r, const char *why)
     r->lost = true;
     check_end(r);
     if (why != NULL && r->end.code == MP_DISCONNECT)
-        (void)snprintf(r->end.message, sizeof r->end.message, "%s", why);
+        end_with(r, MP_DISCONNECT, why, "");
 }
 
 /* Lets libssh take what has arrived, as long as there is room; each call takes one small read. */
@@ -240,10 +237,10 @@ static void check_rest(remote *r)
     if (!r->ended || is_over(r) || unread(&r->out) + unread(&r->err) > 0)
         return;
     if (r->asked <= 0 && now - r->heard >= GRACE) {
-        session_ask(r->s);
         r->asked = now;
         r->asked_came = r->came;
         r->asked_packets = r->s->counter.in_packets;
+        session_ask(r->s);
     } else if (r->asked > 0 && r->came != r->asked_came) {
         r->asked = 0;
         r->heard = now;

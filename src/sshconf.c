@@ -110,7 +110,7 @@ static int append_word(char ***list, char *word)
     return MP_OK;
 }
 
-static const char * or (const char *said, const char *otherwise)
+static const char *either(const char *said, const char *otherwise)
 {
     return said != NULL ? said : otherwise;
 }
@@ -119,7 +119,7 @@ static const char * or (const char *said, const char *otherwise)
 static const char *token(const reader *r, char letter)
 {
     static const char letters[] = "dhnru%";
-    const char *const values[] = {r->home, or (r->hostname, r->host), r->host, or (r->user, r->me), r->me, "%"};
+    const char *const values[] = {r->home, either(r->hostname, r->host), r->host, either(r->user, r->me), r->me, "%"};
     const char *at = letter != '\0' ? strchr(letters, letter) : NULL;
 
     return at != NULL ? values[at - letters] : NULL;
@@ -194,9 +194,9 @@ static bool list_fits(char *patterns, const char *subject)
 /* What a criterion of Match is about; NULL: libssh must judge it. */
 static const char *subject_of(const reader *r, const char *criterion)
 {
-    return strcasecmp(criterion, "host") == 0           ? or (r->hostname, r->host)
+    return strcasecmp(criterion, "host") == 0           ? either(r->hostname, r->host)
            : strcasecmp(criterion, "originalhost") == 0 ? r->host
-           : strcasecmp(criterion, "user") == 0         ? or (r->user, r->me)
+           : strcasecmp(criterion, "user") == 0         ? either(r->user, r->me)
            : strcasecmp(criterion, "localuser") == 0    ? r->me
                                                         : NULL;
 }
@@ -354,6 +354,11 @@ static void read_line(reader *r, const char *file, int number, char *line, bool 
     const char *word;
 
     line[strcspn(line, "\r\n")] = '\0';
+    rest += strspn(rest, " \t");
+    rest += strcspn(rest, " \t=");
+    if (*rest == '=')
+        *rest = ' '; /* keyword=value */
+    rest = line;
     whole = strdup(line); /* it is cut up */
     word = next_word(&rest);
     if (word == NULL || whole == NULL || strlen(word) >= sizeof keyword) {
@@ -453,8 +458,7 @@ int sshconf_read(sshconf *conf, const char *file, const char *user, const char *
     }
     if (r.rc == MP_OK)
         add_defaults(&r);
-    conf->flat = buf_take(&r.flat);
-    if (conf->flat == NULL)
+    if ((conf->flat = buf_take(&r.flat)) == NULL)
         r.rc = MP_SYSTEM;
     buf_free(&own);
     buf_free(&r.warned);

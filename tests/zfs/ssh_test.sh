@@ -72,7 +72,22 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
       [ "$started" -le 20 ] || fail "$started processes and threads for $count datasets, --ssh-$way"
     done
   done
-  echo "processes and threads started: $counts"
+  # And with a new snapshot of each: a send, a receive, and a bookmark made and one let go.
+  started backup n60source --ssh-source far --allow-empty
+  [ "$started" -le 320 ] || fail "$started processes and threads for 60 datasets with a new snapshot each"
+  echo "processes and threads started: $counts, with a new snapshot each $started"
+}
+
+test_a_transfer_that_is_cut_off_goes_on_in_the_same_run_when_asked() {
+  forest again 1
+  backup again --ssh-target far --now 20260101000000
+  write_file "$src/again" 20000 big
+  backup again --ssh-target far --retries 2 --rate 4M --now 20260102000000 >said 2>&1 &
+  wait_for_receive "$dst/again/$src/again"
+  pkill -P "$(cat "$TMP/file/sshd-far/pid")"
+  wait $!
+  assert_match "$(cat said)" 'trying again in'
+  same_guids "$src/again" "$dst/again/$src/again"
 }
 
 test_a_killed_pull_is_resumed_and_its_far_send_ends() {
