@@ -21,7 +21,9 @@ local HINTS = {
   { "pool .- is suspended", "zpool status tells what is wrong with the pool; zpool clear resumes it" },
   { "cannot mount", "--clear-mountpoint keeps backups from being mounted" },
   { "does not match incremental source", "the target has other snapshots than the source" },
-  { "invalid backup stream", "the stream was damaged or cut off on its way" },
+  { "invalid backup stream", "a snapshot was made on the target meanwhile, or the stream was damaged: the next run goes on, or says what to destroy" },
+  { "internal error: Invalid argument", "the target may not know a property: --filter-properties xattr leaves it out" },
+  { "destination already exists", "a dataset of that name was made on the target meanwhile: --force lets a first receive take its place" },
   { "Unable to open /dev/zfs", "is the zfs module loaded, and are you root?" },
   { "The ZFS modules are not loaded", "modprobe zfs" },
 }

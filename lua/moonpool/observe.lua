@@ -12,6 +12,17 @@ local zfs = require "moonpool.zfs"
 
 local observe = {}
 
+-- Asks a hook about one dataset; if it raises, that is this dataset's failure. A usage error is everybody's.
+local function ask_policy(run, name, hook, ds)
+  local results = table.pack(failure.try(policy.call, run.policy, hook, ds, run.ctx))
+  if not results[1] then
+    if errors.is(results[2], "usage") then errors.raise(results[2]) end
+    failure.note(run, name, results[2])
+    return false
+  end
+  return table.unpack(results, 1, results.n)
+end
+
 -- Asks the policy about every dataset with the property, and says why each is in or out.
 local function selected(run)
   local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
@@ -21,8 +32,8 @@ local function selected(run)
   for _, ds in ipairs(dataset.candidates(run.source, property)) do
     run.source_names[#run.source_names + 1] = ds.name
     ds.ours = run.same_machine and run.options.target_path
-    local verdict, reason, fault = policy.call(run.policy, "select", ds, run.ctx)
-    seen = seen or ds.source ~= "none"
+    local ok, verdict, reason, fault = ask_policy(run, ds.name, "select", ds)
+    seen = seen or not ok or ds.source ~= "none"
     if fault and ds.source == "local" then
       failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
     elseif verdict ~= nil then

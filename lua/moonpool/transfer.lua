@@ -223,7 +223,7 @@ function transfer.all(run)
     quota.restore(run, pair)
     pair.finished:set()
     if run.progress then run.progress.done = run.progress.done + 1 end
-    policy.call(run.policy, "after_dataset", pair.source, run.ctx, pair.error)
+    failure.guard(run, pair, policy.call, run.policy, "after_dataset", pair.source, run.ctx, pair.error)
     if ok then waiting[#waiting + 1] = pair end
     if run.clock() - since > SETTLE_AFTER_SECONDS then settle_waiting() end
   end)

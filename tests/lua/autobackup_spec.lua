@@ -242,3 +242,27 @@ describe("the number of commands", function()
     assert.is_true(few <= 10, few .. " commands")
   end)
 end)
+
+describe("a hook that raises about one dataset", function()
+  local function run_with(hooks)
+    local world = helper.world()
+    hooks.name = "broken"
+    local status, lines = helper.backup(world, {}, require("policies.autobackup"):extend(hooks))
+    return status, lines, world
+  end
+
+  it("in select costs this dataset, and the others are backed up", function()
+    local status, lines, world = run_with { select = function(_, ds) if ds.name == "tank/a/b" then error "oh" end end }
+    assert.are.equal(1, status)
+    assert.is_true(has_line(lines, "tank/a/b: hook 'select' of policy 'broken' failed: .*autobackup_spec%.lua:%d+: oh"))
+    assert.are.equal(1, #helper.snapshots(world:host "dst", "back/nas/tank/a"))
+  end)
+
+  it("in send_options or after_dataset does the same", function()
+    for _, hook in ipairs { "send_options", "after_dataset", "before_dataset" } do
+      local status, _, world = run_with { [hook] = function(_, ds) if ds.name == "tank/a/b" then error "oh" end end }
+      assert.are.equal(1, status, hook)
+      assert.are.equal(1, #helper.snapshots(world:host "dst", "back/nas/tank/a"))
+    end
+  end)
+end)
