@@ -235,12 +235,12 @@ static int try_file(attempt *a, const char *path)
     return rc;
 }
 
-static int try_agent(attempt *a)
+static int try_agent(attempt *a, const sshconf *conf)
 {
     const char *agent = getenv("SSH_AUTH_SOCK");
     int rc;
 
-    if (agent == NULL || *agent == '\0')
+    if ((agent == NULL || *agent == '\0') && !conf->names_agent)
         return MP_AUTH;
     note_tried(a, "the agent's keys");
     while (!settled(a, ssh_userauth_agent(a->s->ssh, NULL), &rc))
@@ -282,7 +282,7 @@ int auth_user(session *s, const sshconf *conf, const wake *cancel, fault *f)
          i++)
         rc = try_file(&a, conf->identities[i]);
     if (rc == MP_AUTH && (!conf->identities_only || a.locked))
-        rc = try_agent(&a);
+        rc = try_agent(&a, conf);
     if (rc != MP_OK)
         rc = refusal(&a, rc, f);
     buf_free(&a.tried);

@@ -267,6 +267,8 @@ static void take(reader *r, const char *keyword, char *rest)
         r->conf->identities_only = strcasecmp(word, "yes") == 0 || strcasecmp(word, "true") == 0;
     } else if (strcmp(keyword, "ciphers") == 0) {
         r->conf->names_ciphers = true;
+    } else if (strcmp(keyword, "identityagent") == 0) {
+        r->conf->names_agent = strcasecmp(word, "none") != 0 && strcmp(word, "SSH_AUTH_SOCK") != 0;
     } else if (strcmp(keyword, "addressfamily") == 0 && r->conf->family == AF_UNSPEC) {
         r->conf->family = strcasecmp(word, "inet") == 0    ? AF_INET
                           : strcasecmp(word, "inet6") == 0 ? AF_INET6

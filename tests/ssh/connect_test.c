@@ -349,6 +349,9 @@ static void the_agent_has_the_key(void **state)
     agent_start(&s, "ssh-add -q key");
     in_server(&s, "grep -v 'IdentityFile\\|IdentityAgent' config >agent.conf");
     expect(&s, "agent.conf", MP_OK, NULL);
+    (void)unsetenv("SSH_AUTH_SOCK");
+    in_server(&s, "{ cat agent.conf; echo \"  IdentityAgent $0/agent\"; } >named.conf");
+    expect(&s, "named.conf", MP_OK, NULL);
     agent_stop(&s);
     server_stop(&s);
 }
