@@ -64,7 +64,7 @@ static struct {
     size_t waiting, idle;
     worker *finished; /* threads that have nothing more to do than to be joined */
     worker *working;
-    bool closing;
+    bool closing, registered;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
 
 /* ---- lists --------------------------------------------------------------------------------------------- */
@@ -173,34 +173,10 @@ static void join_finished(worker *w)
     }
 }
 
-/* With the lock held. A new thread has all signals blocked: they are for the embedder's threads. */
-static int start_thread(void)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-    worker *w = calloc(1, sizeof *w);
-    int rc;
-
-    if (w == NULL || pthread_attr_init(&attr) != 0) {
-        free(w);
-        return MP_SYSTEM;
-    }
-    (void)pthread_attr_setstacksize(&attr, STACK);
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&w->thread, &attr, work, w);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    (void)pthread_attr_destroy(&attr);
-    if (rc != 0) {
-        free(w);
-        return MP_SYSTEM;
-    }
-    w->next = pool.working;
-    pool.working = w;
-    return MP_OK;
-}
-
-/* At exit, and when the library is unloaded: ends what nobody freed, and every thread. */
+/*
+ * At exit, and when the library is unloaded: ends what nobody freed, and every thread. Registered with the first
+ * thread, so that it comes before the end of what threads use (OpenSSL keeps things for each of them).
+ */
 __attribute__((destructor)) static void close_pool(void)
 {
     struct timespec until;
@@ -220,6 +196,34 @@ __attribute__((destructor)) static void close_pool(void)
     pool.finished = NULL;
     (void)pthread_mutex_unlock(&pool.lock);
     join_finished(finished);
+}
+
+/* With the lock held. A new thread has all signals blocked: they are for the embedder's threads. */
+static int start_thread(void)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+    worker *w = calloc(1, sizeof *w);
+    int rc;
+
+    if (w == NULL || pthread_attr_init(&attr) != 0) {
+        free(w);
+        return MP_SYSTEM;
+    }
+    pool.registered = pool.registered || atexit(close_pool) == 0;
+    (void)pthread_attr_setstacksize(&attr, STACK);
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&w->thread, &attr, work, w);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)pthread_attr_destroy(&attr);
+    if (rc != 0) {
+        free(w);
+        return MP_SYSTEM;
+    }
+    w->next = pool.working;
+    pool.working = w;
+    return MP_OK;
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
