@@ -82,6 +82,14 @@ tree() {
   write_file "$src/$1/sub" 64 first
   zfs set "autobackup:$1=true" "$src/$1"
 }
+# forest NAME COUNT: $src/NAME with that many datasets in all, selected for the backup NAME
+forest() {
+  local i
+  zfs create "$src/$1"
+  for i in $(seq 2 "$2"); do zfs create "$src/$1/d$i"; done
+  write_file "$src/$1" 64 first
+  zfs set "autobackup:$1=true" "$src/$1"
+}
 # backup NAME [OPTION…]: into $dst/NAME, where `target NAME/sub` is that of $src/NAME/sub
 backup() {
   name=$1

@@ -1,20 +1,10 @@
 # shellcheck shell=bash disable=SC2154
-# The stock policy on real pools over SSH: pull and push, processes started, what a lost or wrong other end means.
-# alone
+# The stock policy on real pools over SSH: pull and push, what a lost or wrong other end means.
 
 setup() {
   pool src 300
   pool dst 300
   sshd_start
-}
-
-# forest NAME COUNT: $src/NAME with that many datasets in all, selected for the backup NAME
-forest() {
-  local i
-  zfs create "$src/$1"
-  for i in $(seq 2 "$2"); do zfs create "$src/$1/d$i"; done
-  write_file "$src/$1" 64 first
-  zfs set "autobackup:$1=true" "$src/$1"
 }
 
 two_generations() { # NAME, options: backs up twice, with something new, and compares
@@ -60,24 +50,6 @@ test_one_session_a_connection_is_enough() {
   two_generations one --ssh-source one
 }
 
-test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_datasets() {
-  local counts='' count
-  for count in 11 60; do
-    for way in source target; do
-      name=n$count$way
-      forest "$name" "$count"
-      backup "$name" "--ssh-$way" far
-      started backup "$name" "--ssh-$way" far
-      counts="$counts $way-$count:$started"
-      [ "$started" -le 20 ] || fail "$started processes and threads for $count datasets, --ssh-$way"
-    done
-  done
-  # And with a new snapshot of each: a send, a receive, and a bookmark made and one let go.
-  started backup n60source --ssh-source far --allow-empty
-  [ "$started" -le 320 ] || fail "$started processes and threads for 60 datasets with a new snapshot each"
-  echo "processes and threads started: $counts, with a new snapshot each $started"
-}
-
 test_a_transfer_that_is_cut_off_goes_on_in_the_same_run_when_asked() {
   forest again 1
   backup again --ssh-target far --now 20260101000000
@@ -91,25 +63,25 @@ test_a_transfer_that_is_cut_off_goes_on_in_the_same_run_when_asked() {
 }
 
 test_a_killed_pull_is_resumed_and_its_far_send_ends() {
-  forest killed 1
-  backup killed --ssh-source far --now 20260101000000
-  write_file "$src/killed" 30000 big
-  backup killed --ssh-source far --now 20260102000000 --no-send
-  moonpool autobackup --ssh-config "$ssh_config" --ssh-source far killed "$dst/killed" --no-snapshot --rate 4M --now 20260102000001 &
+  forest pulled 1
+  backup pulled --ssh-source far --now 20260101000000
+  write_file "$src/pulled" 30000 big
+  backup pulled --ssh-source far --now 20260102000000 --no-send
+  moonpool autobackup --ssh-config "$ssh_config" --ssh-source far pulled "$dst/pulled" --no-snapshot --rate 4M --now 20260102000001 &
   pid=$!
-  wait_for_receive "$dst/killed/$src/killed"
+  wait_for_receive "$dst/pulled/$src/pulled"
   kill -9 "$pid"
   wait "$pid" || :
-  assert_match "$(holds "$src/killed@killed-20260101000000")" zfs_autobackup:killed
-  wait_until_idle "$dst/killed/$src/killed"
+  assert_match "$(holds "$src/pulled@pulled-20260101000000")" zfs_autobackup:pulled
+  wait_until_idle "$dst/pulled/$src/pulled"
   tries=0
   while pgrep -f 'zfs send' >/dev/null; do
     [ $((tries += 1)) -lt 100 ] || fail 'a zfs send goes on'
     sleep 0.1
   done
-  out=$(backup killed --ssh-source far --no-snapshot --now 20260102000002 --verbose)
-  assert_match "$out" "Resuming $src/killed"
-  same_guids "$src/killed" "$dst/killed/$src/killed"
+  out=$(backup pulled --ssh-source far --no-snapshot --now 20260102000002 --verbose)
+  assert_match "$out" "Resuming $src/pulled"
+  same_guids "$src/pulled" "$dst/pulled/$src/pulled"
 }
 
 test_a_connection_that_is_cut_in_the_middle_fails_in_one_line_and_is_resumed() {
