@@ -2,7 +2,7 @@
 # Backups as cron runs them, one after the other, while datasets come, change, are renamed and go; and killed at any moment.
 #
 #   MINUTES   how many backups the first test makes, one a pretended minute (30); 60 take three minutes
-#   KILLS     how often the second test kills (10); 100 take ten
+#   KILLS     how often the second test kills (5); 100 take ten
 
 setup() {
   pool src 300
@@ -72,7 +72,7 @@ test_killed_at_any_moment_nothing_common_is_lost_and_the_next_run_puts_all_right
   zfs set autobackup:kills=true "$src/kills"
   moonpool autobackup kills "$dst/kills"
   local n way
-  for n in $(seq "${KILLS:-10}"); do
+  for n in $(seq "${KILLS:-5}"); do
     write_file "$src/kills/a" $((RANDOM % 8000 + 100)) big
     way=
     [ $((n % 2)) = 0 ] || way="--ssh-source far --ssh-config $ssh_config"
