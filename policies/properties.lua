@@ -1,8 +1,8 @@
 --- Rules for properties on the target: which are set, which are left out when a dataset is received.
 
+local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local policy = require "moonpool.policy"
-local zfs = require "moonpool.zfs"
 
 local properties = {}
 
@@ -32,16 +32,17 @@ end
 -- @raise policy: the hook raised
 function properties.receive(run, pair, list)
   local given = { set = {}, exclude = {} }
-  local pool = run.source.pools[zfs.pool(pair.name)]
+  local pool = dataset.pool(run.source, pair.name)
   if pool and pool.guid then given.set[dataset.MARK] = ("%x"):format(pool.guid) end
   from_options(run.options, pair, given)
   if run.options.decrypt and pair.source.encrypted then in_plain(list, given) end
+  local ctx = context.of(run, "source", pair)
   for _, p in ipairs(list) do
-    local answer = policy.call(run.policy, "filter_property", pair.source, p.name, p.value, p.source)
+    local answer = policy.call(run.policy, "filter_property", pair.source, p.name, p.value, p.source, ctx)
     if answer == false then
       given.exclude[#given.exclude + 1] = p.name
     elseif answer ~= nil then
-      given.set[p.name] = tostring(answer)
+      given.set[p.name] = answer
     end
   end
   return given

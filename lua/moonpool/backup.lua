@@ -126,8 +126,8 @@ local function locked_run(self, options, env, rule)
   local run = start(self, options, env, { source = source, target = target })
   run.same_machine = source.name == (target and target.name)
   run.receive_properties = receive_properties(run, rule)
-  policy.call(self, "before", run)
   local ok, err = failure.try(function()
+    policy.call(self, "before", run)
     if not observe.run(run) then
       log.info("Everything is excluded: nothing to do")
     elseif #run.pairs == 0 then
@@ -136,7 +136,8 @@ local function locked_run(self, options, env, rule)
       execute(run)
     end
   end)
-  policy.call(self, "after", run, err)
+  local told, fault = failure.try(policy.call, self, "after", run, not ok and err or nil)
+  if not told then failure.note(run, "after", fault) end
   report.write(run, not ok and err or nil)
   if not ok then errors.raise(err) end
   return finish(run)

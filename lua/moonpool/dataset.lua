@@ -27,9 +27,9 @@ local Dataset = {}
 Dataset.__index = Dataset
 
 -- One row of the listing as the table that hooks see.
-local function entry(ds, row)
+local function entry(ds, row, meta)
   local time = row.kind == "@" and ds.side.names and ds.side.names:time(row.name)
-  return {
+  return setmetatable({
     dataset = ds.name,
     kind = row.kind,
     name = row.name,
@@ -39,7 +39,41 @@ local function entry(ds, row)
     userrefs = ds.userrefs[row.name] or row[4],
     time = time or row[3],
     own = time ~= nil and time ~= false,
-  }
+  }, meta)
+end
+
+-- Columns of sizes, which zfs has to add up for every snapshot: listed only for who asks, then for all datasets of the side.
+local SIZE_COLUMNS, SIZE_LETTERS = { "name", "used", "written", "referenced" }, "uuu"
+local SIZE_AT = { used = 1, written = 2, referenced = 3 }
+
+local function list_sizes(side)
+  local names = {}
+  for name, ds in pairs(side.datasets) do
+    if ds.catalog then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for batch in zfs.batches(names, MAX_ARGUMENT_BYTES) do
+    local catalog = side.host:list(zfs.list_argv { types = { "snapshot" }, columns = SIZE_COLUMNS, datasets = batch, depth = 1 }, SIZE_LETTERS)
+    for _, name in ipairs(batch) do side.datasets[name].size_catalog = catalog end
+  end
+end
+
+-- Bytes of a snapshot; nil for one that the run itself has made since.
+local function size_of(ds, name, column)
+  if not ds.size_catalog then list_sizes(ds.side) end
+  if not ds.sizes then
+    ds.sizes = {}
+    local index = ds.size_catalog and ds.size_catalog:find(ds.name)
+    for _, row in ipairs(index and ds.size_catalog:rows(index) or {}) do ds.sizes[row.name] = row end
+  end
+  return ds.sizes[name] and ds.sizes[name][column]
+end
+
+-- What entries of a dataset look up when it is asked for.
+local function lazily(ds)
+  return { __index = function(s, key)
+    if SIZE_AT[key] and rawget(s, "kind") == "@" then return size_of(ds, s.name, SIZE_AT[key]) end
+  end }
 end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
@@ -47,8 +81,9 @@ local function by_age(a, b) return a.createtxg < b.createtxg end
 local function entries(ds, kind)
   local list = {}
   if ds.catalog then
+    ds.meta = ds.meta or lazily(ds)
     for _, row in ipairs(ds.catalog:rows(ds.index)) do
-      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row) end
+      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row, ds.meta) end
     end
   end
   for _, added in ipairs(ds.added) do
@@ -58,7 +93,8 @@ local function entries(ds, kind)
   return list
 end
 
---- The snapshots of a dataset, oldest first, as fresh tables: dataset, name, guid, createtxg, creation, userrefs, time, own.
+--- The snapshots of a dataset, oldest first, as fresh tables: dataset, name, guid, createtxg, creation, userrefs, time, own; and if they are asked for,
+-- used, written and referenced (bytes).
 -- @return array
 function Dataset:snapshots() return entries(self, "@") end
 
@@ -111,9 +147,9 @@ end
 
 --- A side of a backup, nothing seen yet.
 -- @param host a host object; @param label "source" or "target"; @param names the names of this backup (moonpool.names)
--- @return side: host, label, names, datasets (by name), pools (by name: guid, features)
+-- @return side: host, label, names, datasets (by name)
 function dataset.side(host, label, names)
-  return { host = host, label = label, names = names, datasets = {}, pools = {} }
+  return { host = host, label = label, names = names, datasets = {}, properties = {} }
 end
 
 local KINDS = { ["local"] = "local", received = "received", default = "none", ["-"] = "none", temporary = "local" }
@@ -216,17 +252,57 @@ function dataset.load_snapshots(side, list)
   end
 end
 
---- Sees the pools of a side: their GUIDs and features. A system that does not tell leaves them out.
--- @param side a side
-function dataset.load_pools(side)
+--- Sees datasets with their snapshots and bookmarks, those that were not seen before. @param side a side; @param list their names
+-- @raise what the commands met
+function dataset.load_all(side, list)
+  local fresh = {}
+  for _, name in ipairs(list) do
+    if not side.datasets[name] then fresh[#fresh + 1] = name end
+  end
+  if #fresh == 0 then return end
+  dataset.load(side, fresh)
+  dataset.load_snapshots(side, fresh)
+end
+
+-- The pools of a side: GUIDs, sizes and features. A system that does not tell has none.
+local function load_pools(side)
+  side.pools = {}
   local result = side.host:run({ "zpool", "get", "-Hp", "-o", "name,property,value", "all" }, { check = false })
   if result.status == 0 then side.pools = zfs.parse_pools(result.out) end
+end
+
+--- All pools of a side. @param side a side; @return { [pool] = { guid, size, free (bytes), capacity (percent), features, … } }
+function dataset.pools(side)
+  if not side.pools then load_pools(side) end
+  return side.pools
+end
+
+--- The pool of a dataset. @param side a side; @param name a dataset's name; @return its properties, as in `dataset.pools`; nil if it is not known
+function dataset.pool(side, name) return dataset.pools(side)[zfs.pool(name)] end
+
+--- A property of a dataset, asked for all of them at once. @param side a side; @param name a dataset's name; @param property any; @param all names
+--   that will be asked about too; @return text, or nil if it is not set; @raise exit: there is no such property
+function dataset.property(side, name, property, all)
+  local known = side.properties[property] or {}
+  side.properties[property] = known
+  if known[name] == nil then
+    local unknown = { name }
+    for _, other in ipairs(all) do
+      if known[other] == nil and other ~= name then unknown[#unknown + 1] = other end
+    end
+    for batch in zfs.batches(unknown, MAX_ARGUMENT_BYTES) do
+      for _, row in ipairs(zfs.parse_get(side.host:run(zfs.get_argv { properties = { property }, datasets = batch }).out)) do
+        known[row.name] = row.value ~= "-" and row.value
+      end
+    end
+  end
+  return known[name] or nil
 end
 
 --- Whether a dataset's pool has a feature, enabled or active.
 -- @param side a side; @param name a dataset's name; @param feature such as "large_blocks"; @return boolean
 function dataset.has_feature(side, name, feature)
-  local pool = side.pools[zfs.pool(name)]
+  local pool = dataset.pool(side, name)
   return pool ~= nil and pool.features[feature] ~= nil
 end
 

@@ -3,29 +3,36 @@
 -- What is received is marked with the GUID of the pool that it came from (the user property moonpool:source), so that one source does not take
 -- another one's datasets for missing. A dataset without a mark of its own is left alone.
 
+local common = require "moonpool.common"
+local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
+local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
-local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
 local remove = require "moonpool.remove"
 local zfs = require "moonpool.zfs"
 
 local missing = {}
 
--- Where all datasets of the source would be received, also those that are not selected: what they lead to is not missing.
+-- Where all datasets of the source would be received, also those that are not selected: what they lead to is not missing. nil if the policy failed to
+-- tell: then nothing is known to be missing. What --strip-path leaves nothing of leads nowhere.
 local function accounted_names(run)
   local names = {}
   for _, name in ipairs(run.source_names) do
-    local ok, target_name = pcall(policy.call, run.policy, "target_name", { name = name }, run.ctx)
-    if ok and target_name then names[target_name] = true end
+    local ok, target_name = failure.try(policy.call, run.policy, "target_name", { name = name }, context.of(run, "source", { name = name }))
+    if ok then
+      names[target_name] = true
+    elseif not errors.is(target_name, "usage") then
+      return nil
+    end
   end
   return names
 end
 
 local function marks_of(run)
   local marks = {}
-  for _, pool in pairs(run.source.pools) do
+  for _, pool in pairs(dataset.pools(run.source)) do
     if pool.guid then marks[("%x"):format(pool.guid)] = true end
   end
   return marks
@@ -47,6 +54,7 @@ end
 -- @raise what the commands met
 function missing.find(run)
   local accounted, marks, names = accounted_names(run), marks_of(run), {}
+  if not accounted then return {} end
   for name, ds in pairs(run.target.datasets) do
     if zfs.is_below(name, run.options.target_path) and not accounted[name] and marks[ds.mark] then names[#names + 1] = name end
   end
@@ -98,8 +106,7 @@ end
 function missing.renamed_from(run, pair)
   for _, gone in ipairs(run.missing) do
     local there = run.target.datasets[gone.target_name]
-    local common = there and plan.common { source = pair.source, target = there }[1]
-    if common then return gone end
+    if there and common.newest { source = pair.source, target = there } then return gone end
   end
 end
 

@@ -1,5 +1,6 @@
 --- What a run looks at before it changes anything: which datasets are selected, and what both sides have of them.
 
+local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local explain = require "moonpool.explain"
@@ -14,7 +15,7 @@ local observe = {}
 
 -- Asks a hook about one dataset; if it raises, that is this dataset's failure. A usage error is everybody's.
 local function ask_policy(run, name, hook, ds)
-  local results = table.pack(failure.try(policy.call, run.policy, hook, ds, run.ctx))
+  local results = table.pack(failure.try(policy.call, run.policy, hook, ds, context.of(run, "source", { name = name })))
   if not results[1] then
     if errors.is(results[2], "usage") then errors.raise(results[2]) end
     failure.note(run, name, results[2])
@@ -27,10 +28,10 @@ end
 local function selected(run)
   local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
   log.info("Getting selected source filesystems for backup %s on %s", run.options.backup_name, run.source.host.name)
-  local list, seen = {}, false
+  local list, seen, candidates = {}, false, dataset.candidates(run.source, property)
   run.source_names = {}
-  for _, ds in ipairs(dataset.candidates(run.source, property)) do
-    run.source_names[#run.source_names + 1] = ds.name
+  for i, ds in ipairs(candidates) do run.source_names[i] = ds.name end
+  for _, ds in ipairs(candidates) do
     ds.ours = run.same_machine and run.options.target_path
     local ok, verdict, reason, fault = ask_policy(run, ds.name, "select", ds)
     seen = seen or not ok or ds.source ~= "none"
@@ -58,7 +59,6 @@ end
 
 local function prepare_target(run)
   local path = run.options.target_path
-  dataset.load_pools(run.target)
   if not dataset.load_tree(run.target, path) then
     log.info("Creating target path %s", path)
     run.target.host:run(zfs.create_argv { dataset = path, parents = true, set = { canmount = "off" } })
@@ -71,11 +71,11 @@ local function prepare_target(run)
   identify_target(run)
 end
 
-local function observe_source(run, list)
+local function observe_source(run)
+  local list = {}
+  for i, pair in ipairs(run.pairs) do list[i] = pair.name end
   log.info("Getting source snapshot-list from %s", run.source.host.name)
-  dataset.load_pools(run.source)
-  dataset.load(run.source, list)
-  dataset.load_snapshots(run.source, list)
+  dataset.load_all(run.source, list)
 end
 
 local function observe_target(run)
@@ -102,6 +102,17 @@ local function ignore_unchanged(run, bytes, reason)
   run.pairs = rest
 end
 
+-- The selected datasets with their names on the target; one of which the policy fails to tell it stays where it is.
+local function named(run, list)
+  local chosen = {}
+  for _, name in ipairs(list) do
+    local ok, target_name = true, nil
+    if run.target then ok, target_name = ask_policy(run, name, "target_name", { name = name }) end
+    if ok then chosen[#chosen + 1] = { name = name, target_name = target_name } end
+  end
+  return chosen
+end
+
 --- Looks at both sides; sets the run's `pairs`, with what the source and the target have of each.
 -- @param run the run; @return false if the policy excludes everything
 -- @raise nothing: no dataset has the property; usage: a name that the target can't have; a host that can't be asked
@@ -109,9 +120,9 @@ function observe.run(run)
   local list = selected(run)
   if #list == 0 then return false end
   -- What the target can't have is refused before anything is changed there.
-  run.pairs = plan.pairs(run, list)
+  run.pairs = plan.pairs(run, named(run, list))
   if run.target then prepare_target(run) end
-  observe_source(run, list)
+  observe_source(run)
   for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
   if run.target then observe_target(run) end
   if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end

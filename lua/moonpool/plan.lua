@@ -3,6 +3,8 @@
 -- A run (made by moonpool.backup) has policy, options, now, names, tag and id, source, target and `pairs`; a pair is one source dataset
 -- and its place on the target: { name, source, target_name, target (nil if it does not exist), error, skip }.
 
+local common = require "moonpool.common"
+local context = require "moonpool.context"
 local errors = require "moonpool.error"
 local policy = require "moonpool.policy"
 local zfs = require "moonpool.zfs"
@@ -12,25 +14,22 @@ local plan = {}
 local function refuse(message, hint) errors.raise { code = "usage", message = message, hint = hint } end
 
 --- The pairs of a run: every selected dataset with its name on the target.
--- @param run the run; @param names selected datasets, parents first
+-- @param run the run; @param chosen array of { name, target_name }, parents first
 -- @return array of pairs
 -- @raise usage: a name the target can't have, or two sources on one target name; before anything was changed
-function plan.pairs(run, names)
-  local list, taken = {}, {}
-  for _, name in ipairs(names) do
-    local pair = { name = name }
-    if run.target then
-      pair.target_name = policy.call(run.policy, "target_name", { name = name }, run.ctx)
-      local other = taken[pair.target_name]
-      if other then
-        refuse(("%s and %s would both be received as %s"):format(other, name, pair.target_name), "use a smaller --strip-path")
-      end
-      if not zfs.valid_name(pair.target_name) then refuse(("%s would be received as '%s', which is no dataset's name"):format(name, pair.target_name)) end
-      taken[pair.target_name] = name
+function plan.pairs(run, chosen)
+  local taken = {}
+  for _, pair in ipairs(run.target and chosen or {}) do
+    local other = taken[pair.target_name]
+    if other then
+      refuse(("%s and %s would both be received as %s"):format(other, pair.name, pair.target_name), "use a smaller --strip-path")
     end
-    list[#list + 1] = pair
+    if not zfs.valid_name(pair.target_name) then
+      refuse(("%s would be received as '%s', which is no dataset's name"):format(pair.name, pair.target_name))
+    end
+    taken[pair.target_name] = pair.name
   end
-  return list
+  return chosen
 end
 
 local function newest_own(snapshots)
@@ -77,34 +76,6 @@ end
 
 -- ---- transfers ------------------------------------------------------------------------------------------
 
-local function index_by_guid(list)
-  local found = {}
-  for _, s in ipairs(list) do found[s.guid or s] = s end
-  return found
-end
-
---- Snapshots and bookmarks of the source that the target has too, by GUID, newest first. Names prove nothing.
--- @param pair a pair; @return array of { from = source entry, to = target snapshot }
-function plan.common(pair)
-  if not pair.target or not pair.source then return {} end
-  local on_target = index_by_guid(pair.target:snapshots())
-  local list, seen = {}, {}
-  local function consider(entries)
-    for i = #entries, 1, -1 do
-      local to = entries[i].guid and on_target[entries[i].guid]
-      if to and not seen[to] then
-        seen[to] = true
-        list[#list + 1] = { from = entries[i], to = to }
-      end
-    end
-  end
-  -- A snapshot is the better base: an incremental of many snapshots at once can't start at a bookmark.
-  consider(pair.source:snapshots())
-  consider(pair.source:bookmarks())
-  table.sort(list, function(a, b) return a.to.createtxg > b.to.createtxg end)
-  return list
-end
-
 local function names_of(list)
   local words = {}
   for i, s in ipairs(list) do words[i] = s.name end
@@ -139,7 +110,7 @@ local function divergence_of(run, pair, base)
   local fault = divergence(pair, base, newer)
   if not fault then return nil end
   local state = { base = base, newer = newer, target = pair.target_name }
-  local action = policy.call(run.policy, "on_diverged", pair.source, state, run.ctx) or "fail"
+  local action = policy.call(run.policy, "on_diverged", pair.source, state, context.of(run, "target", pair)) or "fail"
   if ACTIONS[action] == nil then
     errors.fail("policy", "hook 'on_diverged' returned '%s' for %s; it can be fail, skip, rollback, destroy, rename, full or force",
       tostring(action), pair.name)
@@ -202,7 +173,7 @@ local function origin_of(run, pair)
   local name, _, snapshot = zfs.split_snapshot(pair.source.origin)
   for _, other in ipairs(run.pairs) do
     if other.name == name and other.target then
-      local on_target = index_by_guid(other.target:snapshots())
+      local on_target = common.by_guid(other.target:snapshots())
       for _, s in ipairs(other.source:snapshots()) do
         if s.name == snapshot and on_target[s.guid] then
           -- It is older than everything that the clone has itself.
@@ -213,14 +184,24 @@ local function origin_of(run, pair)
   end
 end
 
+-- What to go on from: the newest that both sides have, unless the policy wants another one of these.
+local function base_of(run, pair)
+  local candidates = common.list(pair)
+  local base = candidates[1] and policy.call(run.policy, "base", pair.source, candidates, context.of(run, "source", pair))
+  if not base then return candidates[1] end
+  for _, candidate in ipairs(candidates) do
+    if candidate == base then return base end
+  end
+  errors.fail("policy", "hook 'base' returned for %s what is not one of the candidates that it was given", pair.name)
+end
+
 --- What to send of one dataset.
 -- @param run the run; @param pair the pair
 -- @return { base, steps = array of { from, to, all, snapshots }, skip = reason or nil, mend = what is first to be done to the target, or nil,
 --   force = true to receive with -F }; steps is empty if there is nothing new
 -- @raise diverged: no base although the target exists, or the target went on by itself; or what a hook raised
 function plan.transfer(run, pair)
-  local common = plan.common(pair)
-  local base = common[1] and policy.call(run.policy, "base", pair.source, common, run.ctx) or common[1]
+  local base = base_of(run, pair)
   local mend
   if pair.target then mend = divergence_of(run, pair, base) end
   if mend and mend.action == "skip" then return { base = base, steps = {}, skip = "the target has newer snapshots" } end
@@ -241,7 +222,7 @@ end
 -- @return true, or false and the reason
 function plan.check_token(pair, token, raw)
   if not token or not token.toguid then return false, "it can't be read on the source" end
-  local on_source = index_by_guid(pair.source:snapshots())
+  local on_source = common.by_guid(pair.source:snapshots())
   local snapshot = on_source[token.toguid]
   if not snapshot then return false, "its snapshot is no longer on the source" end
   if not snapshot.own then return false, "its snapshot is not one of this backup" end
@@ -261,7 +242,7 @@ end
 -- @return { [snapshot] = reason }
 -- @raise policy: the hook raised or returned nonsense
 function plan.keep(run, side, pair, snapshots)
-  local ctx = setmetatable({ side = side, host = run[side].host.name, dataset = side == "source" and pair.name or pair.target_name }, { __index = run.ctx })
+  local ctx = context.of(run, side, pair)
   local kept = policy.call(run.policy, "keep", snapshots, ctx)
   if type(kept) ~= "table" then
     errors.fail("policy", "hook 'keep' returned %s for %s, not a table of the snapshots that stay", type(kept), ctx.dataset)
@@ -287,14 +268,14 @@ local function protection(s, facts)
   if facts.to_send[s.guid or s] then return "still to be sent" end
 end
 
-local function thin_facts(side, pair, common, snapshots)
-  local facts = { newest = snapshots[#snapshots], common_guid = common and common.to.guid, origins = {}, to_send = {} }
+local function thin_facts(side, pair, shared, snapshots)
+  local facts = { newest = snapshots[#snapshots], common_guid = shared and shared.to.guid, origins = {}, to_send = {} }
   for _, ds in pairs(side.datasets) do
     if ds.origin then facts.origins[ds.origin] = true end
   end
   if side.label == "source" and pair.target_name then
     for _, s in ipairs(snapshots) do
-      if not common or s.createtxg > common.from.createtxg then facts.to_send[s.guid or s] = true end
+      if not shared or s.createtxg > shared.from.createtxg then facts.to_send[s.guid or s] = true end
     end
   end
   return facts
@@ -315,7 +296,7 @@ function plan.thin(run, side, pair)
     errors.fail("clock", "the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed", ds.name, newest.name)
   end
   local reasons = plan.keep(run, side, pair, own)
-  local facts = thin_facts(run[side], pair, plan.common(pair)[1], own)
+  local facts = thin_facts(run[side], pair, common.newest(pair), own)
   local destroy, why = {}, {}
   for _, s in ipairs(own) do
     why[s] = reasons[s] or protection(s, facts)
@@ -333,20 +314,20 @@ end
 -- @return nil without a common snapshot, else { common, hold = { source, target }, old = { source = array, target = array },
 --   bookmarks = array of ours that are older }
 function plan.settle(run, pair)
-  local common = plan.common(pair)[1]
-  if not common or not common.to.guid then return nil end
-  local due = { common = common, hold = {}, old = { source = {}, target = {} }, bookmarks = {} }
-  if common.from.kind ~= "#" and common.from.userrefs == 0 and not run.options.no_holds then due.hold.source = common.from end
-  if common.to.userrefs == 0 then due.hold.target = common.to end
+  local newest = common.newest(pair)
+  if not newest or not newest.to.guid then return nil end
+  local due = { common = newest, hold = {}, old = { source = {}, target = {} }, bookmarks = {} }
+  if newest.from.kind ~= "#" and newest.from.userrefs == 0 and not run.options.no_holds then due.hold.source = newest.from end
+  if newest.to.userrefs == 0 then due.hold.target = newest.to end
   local function older(ds, limit, list)
     for _, s in ipairs(ds:snapshots()) do
       if s.userrefs > 0 and s.createtxg < limit then list[#list + 1] = s end
     end
   end
-  older(pair.source, common.from.createtxg, due.old.source)
-  older(pair.target, common.to.createtxg, due.old.target)
+  older(pair.source, newest.from.createtxg, due.old.source)
+  older(pair.target, newest.to.createtxg, due.old.target)
   for _, b in ipairs(pair.source:bookmarks()) do
-    if plan.is_our_bookmark(run, b.name) and b.guid ~= common.to.guid and b.createtxg < common.from.createtxg then
+    if plan.is_our_bookmark(run, b.name) and b.guid ~= newest.to.guid and b.createtxg < newest.from.createtxg then
       due.bookmarks[#due.bookmarks + 1] = b
     end
   end

@@ -3,6 +3,7 @@
 -- A policy is made by `policy.new { … }` or `other:extend { … }`. A hook that is not there, or answers nil, leaves the question to the policy
 -- that was extended. In a hook `self` is the policy that runs, `self.super` the one that this hook's was extended from.
 
+local answer = require "moonpool.answer"
 local errors = require "moonpool.error"
 local options = require "moonpool.options"
 local suggest = require "moonpool.suggest"
@@ -11,9 +12,12 @@ local policy = {}
 
 --- Every hook that exists; docs/policies.md says what each is asked and may answer.
 policy.HOOKS = {
-  "select", "snapshot_name", "target_name", "keep", "filter_property", "send_options", "base", "on_diverged", "before", "after",
+  "select", "order", "snapshot_name", "target_name", "keep", "filter_property", "send_options", "base", "on_diverged", "before", "after",
   "before_dataset", "after_dataset",
 }
+
+--- How many instructions of Lua a hook may take to decide: some seconds.
+policy.max_instructions = 500000000
 
 -- Beside hooks: what else a policy may have.
 local FIELDS = { name = "string", summary = "string", options = "table", run = "function", check = "function" }
@@ -100,10 +104,47 @@ local function view(running, level)
   return setmetatable({ super = super }, { __index = running })
 end
 
+-- Whether there is an answer behind pcall's true.
 local function answered(results)
-  for i = 1, results.n do
+  for i = 2, results.n do
     if results[i] ~= nil then return true end
   end
+end
+
+local function described(name, hook, level)
+  local info = debug.getinfo(hook, "S")
+  return ("hook '%s' of policy '%s' (%s:%d)"):format(name, level.name, info.short_src, info.linedefined)
+end
+
+-- ---- a hook that does not end ---------------------------------------------------------------------------
+
+-- What decides should do so in an instant. Effects (before, after, …) may take the time that they need.
+local EFFECT = { before = true, after = true, before_dataset = true, after_dataset = true }
+local MILLION = 1000000
+
+local guards = setmetatable({}, { __mode = "k" })
+
+-- Calls a hook like pcall, and ends it after so many instructions. Once they are used up, every further instruction of it raises, so that no pcall of
+-- its own can go on with it.
+local function limited(name, hook, ...)
+  local previous, mask, count = debug.gethook()
+  if EFFECT[name] or guards[previous] then return pcall(hook, ...) end
+  local left = policy.max_instructions // MILLION
+  local function guard()
+    local info = debug.getinfo(2, "Slf")
+    if info.func == limited then return end
+    if type(previous) == "function" then previous() end
+    left = left - 1
+    if left > 0 then return end
+    debug.sethook(guard, "", 1)
+    errors.fail("policy", "hook '%s' did not end within %d million instructions of Lua, at %s:%d: does it loop for ever?", name,
+      policy.max_instructions // MILLION, info.short_src, info.currentline)
+  end
+  guards[guard] = true
+  debug.sethook(guard, "", MILLION)
+  local results = table.pack(pcall(hook, ...))
+  debug.sethook(previous, mask, count)
+  return table.unpack(results, 1, results.n)
 end
 
 -- Asks the hook of a level, then those below it, until one has an opinion.
@@ -111,13 +152,16 @@ function ask(running, level, name, ...)
   while level do
     local hook = level.own[name]
     if hook then
-      local results = table.pack(pcall(hook, view(running, level), ...))
+      local results = table.pack(limited(name, hook, view(running, level), ...))
       if not results[1] then
         local err = results[2]
         if errors.is(err) then error(err, 0) end
         errors.fail("policy", "hook '%s' of policy '%s' failed: %s", name, level.name, tostring(err))
       end
-      if answered({ n = results.n - 1, table.unpack(results, 2, results.n) }) then return table.unpack(results, 2, results.n) end
+      if answered(results) then
+        if results[2] ~= nil then answer.check(name, results[2], described(name, hook, level)) end
+        return table.unpack(results, 2, results.n)
+      end
     end
     level = level.parent
   end

@@ -1,9 +1,9 @@
 --- The report of a run, for machines: JSON, and OpenMetrics for node_exporter's textfile collector. docs/report.md has the fields.
 
+local common = require "moonpool.common"
 local core = require "moonpool.core"
 local dkjson = require "dkjson"
 local errors = require "moonpool.error"
-local plan = require "moonpool.plan"
 
 local report = {}
 
@@ -14,8 +14,8 @@ end
 
 -- Seconds between the newest snapshot that both sides have and now: what would be lost.
 local function lag_of(run, pair)
-  local common = pair.target and plan.common(pair)[1]
-  return common and math.max(0, run.now - (common.from.time or common.from.creation)) or nil
+  local newest = common.newest(pair)
+  return newest and math.max(0, run.now - (newest.from.time or newest.from.creation)) or nil
 end
 
 local function result_of(pair)

@@ -1,5 +1,6 @@
 --- One `zfs send | zfs receive`: with which flags, and what it said.
 
+local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local filter = require "moonpool.filter"
 local log = require "moonpool.log"
@@ -25,7 +26,7 @@ function stream.options(run, pair)
     compressed = not run.options.no_zfs_compressed and both "lz4_compress" and (target_has "zstd_compress" or not source_has "zstd_compress"),
     embed = not raw and both "embedded_data" and not (place and place.encrypted),
   }
-  for key, value in pairs(policy.call(run.policy, "send_options", pair.source, run.ctx) or {}) do options[key] = value end
+  for key, value in pairs(policy.call(run.policy, "send_options", pair.source, context.of(run, "source", pair)) or {}) do options[key] = value end
   return options
 end
 

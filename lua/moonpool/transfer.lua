@@ -3,6 +3,7 @@
 -- The order is what makes a kill at any moment harmless: what is to be sent is held and bookmarked on the source before the first
 -- byte flows, and older holds stay until moonpool.settle has seen the new snapshot on the target.
 
+local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local explain = require "moonpool.explain"
@@ -122,7 +123,7 @@ local function bring_up_to_date(run, pair)
   end
   local planned = planned_for(run, pair)
   if not planned then return end
-  policy.call(run.policy, "before_dataset", pair.source, run.ctx)
+  policy.call(run.policy, "before_dataset", pair.source, context.of(run, "source", pair))
   mend.before(run, pair, planned)
   make_parents(run, pair)
   local last = planned.steps[#planned.steps].to
@@ -204,6 +205,28 @@ local function in_order(list)
   return ordered
 end
 
+-- The pairs in the order that the policy wants. One that is no order of these datasets is a failure, and theirs stays.
+local function as_ordered(run)
+  local datasets, by_dataset, list = {}, {}, {}
+  for i, pair in ipairs(run.pairs) do datasets[i], by_dataset[pair.source] = pair.source, pair end
+  local given = policy.call(run.policy, "order", table.move(datasets, 1, #datasets, 1, {}), run.ctx)
+  if not given then return run.pairs end
+  for i, ds in ipairs(given) do
+    list[i] = by_dataset[ds]
+    if not list[i] then errors.fail("policy", "hook 'order' returned a list with an entry %d that is not one of the datasets, or there twice", i) end
+    by_dataset[ds] = nil
+  end
+  if #list < #run.pairs then errors.fail("policy", "hook 'order' returned %d of %d datasets", #list, #run.pairs) end
+  return list
+end
+
+local function wanted_order(run)
+  local ok, list = failure.try(as_ordered, run)
+  if ok then return in_order(list) end
+  failure.note(run, "order", list)
+  return in_order(run.pairs)
+end
+
 --- Transfers every pair of a run, several at the same time if they were asked for, parents before their children. A failing dataset is noted, and the
 -- rest goes on.
 -- @param run the run
@@ -217,13 +240,13 @@ function transfer.all(run)
     waiting, since = {}, run.clock()
     settle.pairs(run, list)
   end
-  sched.each(in_order(run.pairs), run.options.jobs, function(pair)
+  sched.each(wanted_order(run), run.options.jobs, function(pair)
     for _, other in ipairs(pair.after) do other.finished:wait() end
     local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
     quota.restore(run, pair)
     pair.finished:set()
     if run.progress then run.progress.done = run.progress.done + 1 end
-    failure.guard(run, pair, policy.call, run.policy, "after_dataset", pair.source, run.ctx, pair.error)
+    failure.guard(run, pair, policy.call, run.policy, "after_dataset", pair.source, context.of(run, "source", pair), pair.error)
     if ok then waiting[#waiting + 1] = pair end
     if run.clock() - since > SETTLE_AFTER_SECONDS then settle_waiting() end
   end)

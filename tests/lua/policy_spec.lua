@@ -18,8 +18,8 @@ end
 
 describe("a hook", function()
   it("that answers nil leaves the question to the policy that was extended", function()
-    local p = base { keep = function() return "base" end }:extend { keep = function() return nil end }
-    assert.are.equal("base", policy.call(p, "keep"))
+    local p = base { on_diverged = function() return "base" end }:extend { on_diverged = function() return nil end }
+    assert.are.equal("base", policy.call(p, "on_diverged"))
   end)
 
   it("answers false as an opinion", function()
@@ -33,21 +33,61 @@ describe("a hook", function()
   end)
 
   it("asks the one it replaces through self.super, over several levels", function()
-    local one = base { keep = function(_, x) return x .. "1" end }
-    local two = one:extend { keep = function(self, x) return self.super:keep(x) .. "2" end }
-    local three = two:extend { keep = function(self, x) return self.super:keep(x) .. "3" end }
-    assert.are.equal("x123", policy.call(three, "keep", "x"))
+    local one = base { target_name = function(_, x) return x .. "1" end }
+    local two = one:extend { target_name = function(self, x) return self.super:target_name(x) .. "2" end }
+    local three = two:extend { target_name = function(self, x) return self.super:target_name(x) .. "3" end }
+    assert.are.equal("x123", policy.call(three, "target_name", "x"))
   end)
 
   it("sees the options of the policy that runs", function()
-    local p = base { keep = function(self) return self.options.keep_source end }
-    assert.are.equal("7", policy.call(p:with { keep_source = 7 }, "keep"))
-    assert.are.equal("30", policy.call(p, "keep"))
+    local p = base { on_diverged = function(self) return self.options.keep_source end }
+    assert.are.equal("7", policy.call(p:with { keep_source = 7 }, "on_diverged"))
+    assert.are.equal("30", policy.call(p, "on_diverged"))
   end)
 
   it("that raises is named with its policy, file and line", function()
     local p = base { keep = function() error "oh" end }
     assert.matches("hook 'keep' of policy 'base' failed: .*policy_spec%.lua:%d+: oh", refusal(policy.call, p, "keep"))
+  end)
+end)
+
+describe("a hook that does not end", function()
+  local allowed = policy.max_instructions
+  before_each(function() policy.max_instructions = 3000000 end)
+  after_each(function() policy.max_instructions = allowed end)
+
+  it("is ended, with its policy, file and line", function()
+    local p = base { keep = function() while true do end end }
+    assert.matches("hook 'keep' did not end within 3 million instructions of Lua, at .*policy_spec%.lua:%d+", refusal(policy.call, p, "keep"))
+  end)
+
+  it("is ended although it catches errors", function()
+    local p = base { keep = function() while true do pcall(function() while true do end end) end end }
+    assert.matches("did not end", refusal(policy.call, p, "keep"))
+  end)
+
+  it("leaves the hook of the debugger as it was", function()
+    local before = debug.gethook()
+    refusal(policy.call, base { keep = function() while true do end end }, "keep")
+    assert.are.equal(before, debug.gethook())
+  end)
+end)
+
+describe("an answer that can't be meant", function()
+  local function refused(hook, value)
+    return refusal(policy.call, base { [hook] = function() return value end }, hook)
+  end
+
+  it("is refused with what it can be, and where the hook is", function()
+    assert.matches("^hook 'keep' of policy 'base' %(.*policy_spec%.lua:%d+%) returned 'all', not table$", refused("keep", "all"))
+    assert.matches("returned 'yes', not boolean$", refused("select", "yes"))
+    assert.matches("returned true, not nil %(as it is%), false %(left out%) or a string$", refused("filter_property", true))
+    assert.matches("returned 12, not string$", refused("target_name", 12))
+  end)
+
+  it("of send_options is named with the nearest one that exists", function()
+    assert.matches("did you mean 'raw'", refused("send_options", { rwa = true }))
+    assert.matches("not true or false for raw", refused("send_options", { raw = "yes" }))
   end)
 end)
 
