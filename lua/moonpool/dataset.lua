@@ -16,8 +16,8 @@ local MAX_ARGUMENT_BYTES = 100000
 dataset.MARK = "moonpool:source"
 
 local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_resume_token", "encryption", dataset.MARK,
-  "quota", "refquota" }
-local DATASET_LETTERS = "suussssuu"
+  "quota", "refquota", "refreservation" }
+local DATASET_LETTERS = "suussssuuu"
 local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
 local SNAPSHOT_LETTERS = "uuuu"
 
@@ -49,7 +49,8 @@ local SIZE_AT = { used = 1, written = 2, referenced = 3 }
 local function list_sizes(side)
   local names = {}
   for name, ds in pairs(side.datasets) do
-    if ds.catalog then names[#names + 1] = name end
+    -- In a dry run what it has made is not there.
+    if not ds.size_catalog and (ds.guid or not side.host.dry) then names[#names + 1] = name end
   end
   table.sort(names)
   for batch in zfs.batches(names, MAX_ARGUMENT_BYTES) do
@@ -58,7 +59,7 @@ local function list_sizes(side)
   end
 end
 
--- Bytes of a snapshot; nil for one that the run itself has made since.
+-- Bytes of a snapshot; nil for one that is not there, as what a dry run has made.
 local function size_of(ds, name, column)
   if not ds.size_catalog then list_sizes(ds.side) end
   if not ds.sizes then
@@ -71,9 +72,10 @@ end
 
 -- What entries of a dataset look up when it is asked for.
 local function lazily(ds)
-  return { __index = function(s, key)
+  ds.meta = ds.meta or { __index = function(s, key)
     if SIZE_AT[key] and rawget(s, "kind") == "@" then return size_of(ds, s.name, SIZE_AT[key]) end
   end }
+  return ds.meta
 end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
@@ -81,9 +83,8 @@ local function by_age(a, b) return a.createtxg < b.createtxg end
 local function entries(ds, kind)
   local list = {}
   if ds.catalog then
-    ds.meta = ds.meta or lazily(ds)
     for _, row in ipairs(ds.catalog:rows(ds.index)) do
-      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row, ds.meta) end
+      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row, lazily(ds)) end
     end
   end
   for _, added in ipairs(ds.added) do
@@ -110,7 +111,8 @@ function Dataset:add(kind, fields)
   fields.dataset = self.name
   fields.createtxg = fields.createtxg or math.maxinteger
   fields.userrefs = fields.userrefs or 0
-  self.added[#self.added + 1] = fields
+  self.size_catalog, self.sizes = nil, nil
+  self.added[#self.added + 1] = setmetatable(fields, lazily(self))
   return fields
 end
 
@@ -189,6 +191,7 @@ local function note_dataset(side, name, row)
     mark = word(row[7]),
     quota = row[8],
     refquota = row[9],
+    refreservation = row[10],
   })
 end
 

@@ -20,6 +20,7 @@ local HINTS = {
   { "I/O is currently suspended", "zpool status tells what is wrong with the pool; zpool clear resumes it" },
   { "pool .- is suspended", "zpool status tells what is wrong with the pool; zpool clear resumes it" },
   { "cannot mount", "--clear-mountpoint keeps backups from being mounted" },
+  { "IV set guid mismatch", "the target was not received raw, or a plain stream was mixed in: --decrypt, or another target path for raw copies" },
   { "does not match incremental source", "the target has other snapshots than the source" },
   { "invalid backup stream", "a snapshot was made on the target meanwhile, or the stream was damaged: the next run goes on, or says what to destroy" },
   { "internal error: Invalid argument", "the target may not know a property: --filter-properties xattr leaves it out" },

@@ -112,8 +112,8 @@ local function divergence_of(run, pair, base)
   local state = { base = base, newer = newer, target = pair.target_name }
   local action = policy.call(run.policy, "on_diverged", pair.source, state, context.of(run, "target", pair)) or "fail"
   if ACTIONS[action] == nil then
-    errors.fail("policy", "hook 'on_diverged' returned '%s' for %s; it can be fail, skip, rollback, destroy, rename, full or force",
-      tostring(action), pair.name)
+    errors.fail("policy", "%s returned '%s' for %s; it can be fail, skip, rollback, destroy, rename, full or force",
+      policy.described(run.policy, "on_diverged"), tostring(action), pair.name)
   end
   if action == "fail" or (ACTIONS[action] and not base) then errors.raise(fault) end
   state.action = action
@@ -192,7 +192,7 @@ local function base_of(run, pair)
   for _, candidate in ipairs(candidates) do
     if candidate == base then return base end
   end
-  errors.fail("policy", "hook 'base' returned for %s what is not one of the candidates that it was given", pair.name)
+  errors.fail("policy", "%s returned for %s what is not one of the candidates that it was given", policy.described(run.policy, "base"), pair.name)
 end
 
 --- What to send of one dataset.
@@ -245,15 +245,15 @@ function plan.keep(run, side, pair, snapshots)
   local ctx = context.of(run, side, pair)
   local kept = policy.call(run.policy, "keep", snapshots, ctx)
   if type(kept) ~= "table" then
-    errors.fail("policy", "hook 'keep' returned %s for %s, not a table of the snapshots that stay", type(kept), ctx.dataset)
+    errors.fail("policy", "%s returned %s for %s, not a table of the snapshots that stay", policy.described(run.policy, "keep"), type(kept), ctx.dataset)
   end
   -- A list instead of a set would name no snapshot at all, and so let all of them go.
   local given = {}
   for _, s in ipairs(snapshots) do given[s] = true end
   for key in pairs(kept) do
     if not given[key] then
-      errors.fail("policy", "hook 'keep' returned a table with the key %s for %s; its keys must be snapshots, its values reasons",
-        tostring(key), ctx.dataset)
+      errors.fail("policy", "%s returned a table with the key %s for %s; its keys must be snapshots, its values reasons",
+        policy.described(run.policy, "keep"), tostring(key), ctx.dataset)
     end
   end
   return kept

@@ -17,7 +17,7 @@ policy.HOOKS = {
 }
 
 --- How many instructions of Lua a hook may take to decide: some seconds.
-policy.max_instructions = 500000000
+policy.max_instructions = 200000000
 
 -- Beside hooks: what else a policy may have.
 local FIELDS = { name = "string", summary = "string", options = "table", run = "function", check = "function" }
@@ -172,6 +172,13 @@ end
 function policy.call(p, name, ...)
   assert(IS_HOOK[name], name)
   return ask(p, p, name, ...)
+end
+
+--- Where a hook is, for messages. @param p a policy that has it, or extends one that has; @param name the hook's
+-- @return "hook 'keep' of policy 'nas' (nas.lua:12)"
+function policy.described(p, name)
+  while not p.own[name] do p = p.parent end
+  return described(name, p.own[name], p)
 end
 
 --- Whether a policy, or one that it extends, has a hook. @param p a policy; @param name the hook's; @return boolean

@@ -1,5 +1,5 @@
---- Quotas of targets: none while something is received, and otherwise as on the source. A target holds more snapshots than its source, and a quota that
--- was received would stop the next receive.
+--- Quotas of targets: none while something is received, and otherwise as on the source, as is the refreservation. A target holds more snapshots than its
+-- source, and a quota that was received would stop the next receive.
 --
 -- They are lifted by the receive itself (`-o quota=none`), so a kill leaves at worst a target without quotas, which the next run sees in its listing.
 
@@ -9,6 +9,7 @@ local log = require "moonpool.log"
 local quota = {}
 
 local LIFTED = { "quota", "refquota" }
+local RESTORED = { "quota", "refquota", "refreservation" }
 
 -- Whether the user has asked for something else of this property.
 local function is_users(run, name)
@@ -19,7 +20,13 @@ local function is_users(run, name)
 end
 
 local function applies(run, pair, name)
-  return pair.source.type ~= "volume" and not is_users(run, name)
+  if name == "refreservation" then
+    -- What was received for the first time has what came with its stream.
+    if run.options.clear_refreservation or not (pair.target and pair.target.refreservation) then return false end
+  elseif pair.source.type == "volume" then
+    return false
+  end
+  return not is_users(run, name)
     and ((pair.source[name] or 0) > 0 or (pair.target and pair.target[name] or 0) > 0)
 end
 
@@ -36,14 +43,22 @@ end
 -- What is to be set so that the target is as the source.
 local function differences(run, pair)
   local wanted = {}
-  for _, name in ipairs(LIFTED) do
-    local there = not pair.lifted and pair.target[name] or 0
+  for _, name in ipairs(RESTORED) do
+    local there = pair.target[name] or 0
+    if pair.lifted and name ~= "refreservation" then there = 0 end
     if applies(run, pair, name) and pair.source[name] ~= there then wanted[#wanted + 1] = ("%s=%d"):format(name, pair.source[name]) end
   end
   return wanted
 end
 
---- Makes the quotas of a target those of its source. What holds too much for them stays without, as zfs refuses to set them.
+-- What zfs says when there is more than a quota allows, or too little room for a reservation.
+local function is_too_small(err)
+  for _, text in ipairs { "less than current used", "out of space", "greater than available space" } do
+    if (err.stderr or ""):find(text, 1, true) then return true end
+  end
+end
+
+--- Makes the quotas and the refreservation of a target those of its source. What holds too much for them stays without, as zfs refuses to set them.
 -- @param run the run; @param pair the pair; what fails otherwise is noted
 function quota.restore(run, pair)
   if not pair.target or pair.target.token then return end
@@ -54,9 +69,9 @@ function quota.restore(run, pair)
   local ok, err = failure.try(run.target.host.run, run.target.host, argv)
   if ok then
     pair.lifted = nil
-    for _, name in ipairs(LIFTED) do pair.target[name] = pair.source[name] end
-  elseif (err.stderr or ""):find("less than current used", 1, true) then
-    log.info("%s holds more than %s allows: it stays without", pair.target_name, table.concat(wanted, ", "))
+    for _, name in ipairs(RESTORED) do pair.target[name] = pair.source[name] end
+  elseif is_too_small(err) then
+    log.info("%s has no room for %s: it stays without", pair.target_name, table.concat(wanted, ", "))
   else
     failure.note(run, pair.target_name, err)
   end

@@ -3,6 +3,7 @@
 -- The order is what makes a kill at any moment harmless: what is to be sent is held and bookmarked on the source before the first
 -- byte flows, and older holds stay until moonpool.settle has seen the new snapshot on the target.
 
+local chain = require "moonpool.chain"
 local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
@@ -123,6 +124,7 @@ local function bring_up_to_date(run, pair)
   end
   local planned = planned_for(run, pair)
   if not planned then return end
+  if planned.base then chain.check(run, pair, options.raw) end
   policy.call(run.policy, "before_dataset", pair.source, context.of(run, "source", pair))
   mend.before(run, pair, planned)
   make_parents(run, pair)
@@ -211,12 +213,13 @@ local function as_ordered(run)
   for i, pair in ipairs(run.pairs) do datasets[i], by_dataset[pair.source] = pair.source, pair end
   local given = policy.call(run.policy, "order", table.move(datasets, 1, #datasets, 1, {}), run.ctx)
   if not given then return run.pairs end
+  local where = policy.described(run.policy, "order")
   for i, ds in ipairs(given) do
     list[i] = by_dataset[ds]
-    if not list[i] then errors.fail("policy", "hook 'order' returned a list with an entry %d that is not one of the datasets, or there twice", i) end
+    if not list[i] then errors.fail("policy", "%s: entry %d is not one of the datasets, or there twice", where, i) end
     by_dataset[ds] = nil
   end
-  if #list < #run.pairs then errors.fail("policy", "hook 'order' returned %d of %d datasets", #list, #run.pairs) end
+  if #list < #run.pairs then errors.fail("policy", "%s returned %d of %d datasets", where, #list, #run.pairs) end
   return list
 end
 

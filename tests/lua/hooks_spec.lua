@@ -58,6 +58,13 @@ describe("ctx", function()
 end)
 
 describe("a snapshot", function()
+  it("that the run itself has made tells its sizes too", function()
+    local seen = {}
+    run_with(helper.world(), { keep = function(_, snapshots, ctx) seen[ctx.side .. ctx.dataset] = math.type(snapshots[1].referenced) end })
+    assert.are.same({ ["sourcetank/a"] = "integer", ["sourcetank/a/b"] = "integer", ["targetback/nas/tank/a"] = "integer",
+      ["targetback/nas/tank/a/b"] = "integer" }, seen)
+  end)
+
   it("tells its sizes to who asks", function()
     local world, seen = helper.world(), {}
     helper.backup(world)
@@ -96,7 +103,7 @@ describe("order", function()
       local list, status, lines = sent(wrong)
       assert.are.equal(3, #list)
       assert.are.equal(1, status)
-      assert.matches("hook 'order' returned", said(lines))
+      assert.matches("hook 'order' of policy 'autobackup' %(.*hooks_spec", said(lines))
     end
   end)
 end)
@@ -144,7 +151,7 @@ describe("a hook that fails", function()
   it("as base with what is no candidate is refused", function()
     local _, status, lines = second { base = function() return { from = {}, to = {} } end }
     assert.are.equal(2, status)
-    assert.matches("hook 'base' returned for tank/a what is not one of the candidates", said(lines))
+    assert.matches("hook 'base' of .* returned for tank/a what is not one of the candidates", said(lines))
   end)
 
   it("as before changes nothing at all", function()

@@ -41,6 +41,49 @@ test_encrypt_and_decrypt() {
   same_guids "$src/hidden" "$(target hidden)"
 }
 
+test_raw_and_plain_are_never_mixed_on_one_target() {
+  zfs create -o encryption=on -o keyformat=passphrase "$dst/mixed" <<<'correct horse'
+  for name in rawly plainly inside; do
+    zfs create -o encryption=on -o keyformat=passphrase "$src/$name" <<<'correct horse'
+    write_file "$src/$name" 64 first
+    zfs set "autobackup:$name=true" "$src/$name"
+  done
+  backup rawly --now 20260101000000
+  zfs load-key "$(target rawly)" <<<'correct horse'
+  backup plainly --decrypt --now 20260101000000
+  moonpool autobackup inside "$dst/mixed" --decrypt --now 20260101000000
+  for name in rawly plainly inside; do write_file "$src/$name" 64 second; done
+  refuses backup rawly --decrypt --now 20260102000000
+  assert_contains "$err" "$(target rawly) was received raw, and can't go on with plain streams (without --decrypt it goes on as before"
+  refuses backup plainly --now 20260102000000
+  assert_contains "$err" "$(target plainly) was received in plain, and can't go on with raw streams (--decrypt goes on as before"
+  # What zfs itself finds out.
+  refuses moonpool autobackup inside "$dst/mixed" --now 20260102000000
+  assert_contains "$err" 'another target path for raw copies'
+  # And each goes on as it began.
+  backup rawly --now 20260103000000
+  backup plainly --decrypt --now 20260103000000
+  moonpool autobackup inside "$dst/mixed" --decrypt --now 20260103000000
+  same_guids "$src/rawly" "$(target rawly)"
+  same_guids "$src/plainly" "$(target plainly)"
+  same_guids "$src/inside" "$dst/mixed/$src/inside"
+}
+
+test_the_refreservation_is_the_source_s_unless_cleared() {
+  zfs create -V 8M "$src/thick"
+  zfs set autobackup:thick=true "$src/thick"
+  backup thick --now 20260101000000
+  reserved=$(property "$src/thick" refreservation)
+  assert_eq "$(property "$(target thick)" refreservation)" "$reserved"
+  zfs set refreservation=none "$(target thick)"
+  backup thick --allow-empty --now 20260102000000
+  assert_eq "$(property "$(target thick)" refreservation)" "$reserved"
+  backup thick --allow-empty --clear-refreservation --now 20260103000000
+  zfs set refreservation=none "$(target thick)"
+  backup thick --allow-empty --clear-refreservation --now 20260104000000
+  assert_eq "$(property "$(target thick)" refreservation)" 0
+}
+
 test_a_clone_is_one_on_the_target_too() {
   tree origin
   backup origin --now 20260101000000
@@ -193,6 +236,6 @@ test_explain_tells_why_and_changes_nothing() {
 test_more_datasets_than_a_command_line_can_name_are_one_transaction_all_the_same() {
   tree lots
   for i in 1 2 3 4 5; do zfs create "$src/lots/$i"; done
-  moonpool lua "$tests/zfs/many_snapshots.lua" lots
+  moonpool lua "$tests/zfs/many_snapshots.lua" lots 50
   assert_eq "$(zfs list -Hpr -t snapshot -o createtxg "$src/lots" | sort | uniq -c | tr -s ' ' | cut -d ' ' -f 2)" 7
 }
