@@ -31,6 +31,14 @@ local function check_options(what, given, known)
   end
 end
 
+-- How a person gets there: the words before a command.
+local function way_to(name, options)
+  local words = { options.ssh_program or "ssh" }
+  if options.ssh_config then table.move({ "-F", options.ssh_config }, 1, 2, 2, words) end
+  words[#words + 1] = name
+  return core.quote(words) .. " "
+end
+
 --- Opens a host. Nothing is connected before the first command.
 -- @param destination "[user@]host" or an alias of the ssh configuration; nil or "local": this machine
 -- @param options { dry = refuse what may write, ssh_config = file, ssh_program = program, connect_timeout = seconds per address (10),
@@ -44,14 +52,19 @@ function host.open(destination, options)
   local handle, code, message = core.host(destination, options.dry or false, options.ssh_config, options.ssh_program,
     options.connect_timeout or 0, options.dead_after or 0, options.no_shell or false)
   if not handle then errors.raise { code = code == "invalid" and "usage" or code, message = message } end
-  return setmetatable({ handle = handle, name = handle:name(), dry = handle:dry() }, Host)
+  local name = handle:name()
+  return setmetatable({ handle = handle, name = name, dry = handle:dry(), way = name ~= "local" and way_to(name, options) or nil }, Host)
 end
 
 -- ---- what is said ---------------------------------------------------------------------------------------
 
+-- Commands as they can be typed into a shell of this machine.
 local function spelled(stages)
   local words = {}
-  for i, stage in ipairs(stages) do words[i] = ("[%s] %s"):format(stage.host.name, core.quote(stage.argv)) end
+  for i, stage in ipairs(stages) do
+    local command = core.quote(stage.argv)
+    words[i] = stage.host.way and stage.host.way .. core.quote { command } or command
+  end
   return table.concat(words, " | ")
 end
 
@@ -62,7 +75,7 @@ end
 -- Waits for a job; says what ran, and how it ended.
 local function conclude(job, stages)
   local text = spelled(stages)
-  log.debug("# %s", text)
+  log.debug("%s", text)
   local result = sched.await(job)
   warn(result)
   if result.code == "dry" then
