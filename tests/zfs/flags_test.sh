@@ -57,7 +57,7 @@ test_flags_of_send_and_receive() {
   assert_contains "$(printf '%s\n' "$out" | grep 'zfs receive' | head -1)" ' -s '
   assert_eq "$(property "$(target flags/a_clone)" origin)" -
   # What --debug shows can be typed.
-  printf '%s\n' "$out" | sed -n 's/^# \[local\] \(zfs list .*\)/\1/p' | head -1 >typed
+  printf '%s\n' "$out" | grep '^zfs list' | head -1 >typed
   sh typed
 }
 
@@ -74,6 +74,17 @@ test_limits_of_destroying_and_of_the_rate() {
   assert_eq "$(count "$src/limit") $(count "$(target limit)")" '2 2'
   backup limit --no-snapshot --keep-source 0 --keep-target 0 --max-destroy 50 --now 20260401000000
   assert_eq "$(count "$src/limit") $(count "$(target limit)")" '1 1'
+}
+
+test_periods_are_the_calendar_s_also_when_the_clocks_change() {
+  zfs create "$src/calendar"
+  zfs set autobackup:calendar=true "$src/calendar"
+  # In Berlin the clocks go from 2 to 3 on 2026-03-29: that day has 23 hours. Two snapshots a day, the last one before midnight.
+  for time in 20260328233000 20260329003000 20260329233000 20260330003000 20260330120000; do
+    TZ=CET-1CEST,M3.5.0,M10.5.0/3 moonpool autobackup calendar --allow-empty --no-thinning --now "$time"
+  done
+  TZ=CET-1CEST,M3.5.0,M10.5.0/3 moonpool autobackup calendar --no-snapshot --keep-source 1,1d2d --now 20260330130000
+  assert_eq "$(snapshots "$src/calendar" | sed 's/.*-//' | tr '\n' ' ')" '20260328233000 20260329003000 20260330003000 20260330120000 '
 }
 
 test_compressed_between_hosts() {

@@ -35,6 +35,16 @@ test_the_login_shells_of_the_far_side_may_be_csh_and_fish() {
   done
 }
 
+test_the_far_side_needs_nothing_but_sh_and_zfs() {
+  mkdir few
+  ln -s "$(command -v zfs)" "$(command -v zpool)" few/
+  printf '#!/bin/sh\nPATH=%s\nexport PATH\nexec /bin/sh "$@"\n' "$PWD/few" >few.sh
+  chmod 755 few.sh
+  echo "root_few:x:0:0::/root:$PWD/few.sh" >>/etc/passwd
+  two_generations few_pull --ssh-source root_few@far
+  two_generations few_push --ssh-target root_few@far
+}
+
 test_every_address_of_a_name_is_tried() {
   # The server listens on 127.0.0.1 only, which comes second.
   printf '::1 dual\n127.0.0.1 dual\n' >>/etc/hosts
