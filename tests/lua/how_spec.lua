@@ -71,7 +71,7 @@ describe("How do I", function()
     local world = days("keep the first snapshot of a year for ever?", 60) -- from 2026-11-23
     local list = names(world, "dst", "back/nas/tank/a")
     assert.matches("^nas%-20261123", list[1])
-    assert.matches("^nas%-20270101", list[2])
+    assert.matches("nas%-20270101", table.concat(list, " "))
     assert.is_true(#list < 20)
   end)
 
