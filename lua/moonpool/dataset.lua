@@ -5,6 +5,7 @@
 -- a hold let go) is noted on the dataset, in a dry run just as in a real one, so that later decisions see it.
 
 local errors = require "moonpool.error"
+local holds = require "moonpool.hold"
 local zfs = require "moonpool.zfs"
 
 local dataset = {}
@@ -70,10 +71,31 @@ local function size_of(ds, name, column)
   return ds.sizes[name] and ds.sizes[name][column]
 end
 
+-- The tags of a snapshot's holds; all that a dataset's snapshots have are asked for at once.
+local function tags_of(ds, s)
+  if s.userrefs == 0 then return {} end
+  if not ds.tags then
+    ds.tags = {}
+    local held = {}
+    for _, other in ipairs(ds:snapshots()) do
+      if other.userrefs > 0 then held[#held + 1] = ds.name .. "@" .. other.name end
+    end
+    for tag, names in pairs(holds.by_tag(ds.side.host, held)) do
+      for _, full in ipairs(names) do
+        ds.tags[full] = ds.tags[full] or {}
+        table.insert(ds.tags[full], tag)
+      end
+    end
+  end
+  return ds.tags[ds.name .. "@" .. s.name] or {}
+end
+
 -- What entries of a dataset look up when it is asked for.
 local function lazily(ds)
   ds.meta = ds.meta or { __index = function(s, key)
-    if SIZE_AT[key] and rawget(s, "kind") == "@" then return size_of(ds, s.name, SIZE_AT[key]) end
+    if rawget(s, "kind") ~= "@" then return nil end
+    if SIZE_AT[key] then return size_of(ds, s.name, SIZE_AT[key]) end
+    if key == "holds" then return tags_of(ds, s) end
   end }
   return ds.meta
 end
@@ -95,7 +117,7 @@ local function entries(ds, kind)
 end
 
 --- The snapshots of a dataset, oldest first, as fresh tables: dataset, name, guid, createtxg, creation, userrefs, time, own; and if they are asked for,
--- used, written and referenced (bytes).
+-- used, written, referenced (bytes) and holds (array of tags).
 -- @return array
 function Dataset:snapshots() return entries(self, "@") end
 
@@ -129,7 +151,7 @@ end
 
 --- Notes how many holds a snapshot has now. @param name the part after the `@`; @param count holds
 function Dataset:set_userrefs(name, count)
-  self.userrefs[name] = count
+  self.userrefs[name], self.tags = count, nil
   for _, added in ipairs(self.added) do
     if added.kind == "@" and added.name == name then added.userrefs = count end
   end

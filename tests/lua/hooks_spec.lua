@@ -67,6 +67,19 @@ describe("a snapshot", function()
       ["targetback/nas/tank/a/b"] = "integer" }, seen)
   end)
 
+  it("tells the tags of its holds to who asks", function()
+    local world, seen = helper.world(), {}
+    helper.backup(world)
+    local first = helper.snapshots(world:host "src", "tank/a")[1]
+    world:host("src"):run { "zfs", "hold", "mine", "tank/a@" .. first }
+    world:tick(86400)
+    world:write("tank/a", 5000)
+    run_with(world, { keep = function(_, snapshots, ctx)
+      if ctx.dataset == "tank/a" then for _, s in ipairs(snapshots) do seen[#seen + 1] = table.concat(s.holds, " "):gsub(":%x+$", "") end end
+    end })
+    assert.are.same({ "mine", "zfs_autobackup:nas" }, seen)
+  end)
+
   it("tells its sizes to who asks", function()
     local world, seen = helper.world(), {}
     helper.backup(world)

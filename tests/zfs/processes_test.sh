@@ -11,11 +11,10 @@ setup() {
 test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_datasets() {
   local counts='' count
   for count in 11 60; do
+    forest "n$count" "$count"
+    backup "n$count" --jobs 2
     for way in source target; do
-      name=n$count$way
-      forest "$name" "$count"
-      backup "$name" "--ssh-$way" far
-      started backup "$name" "--ssh-$way" far
+      started backup "n$count" "--ssh-$way" far
       counts="$counts $way-$count:$started"
       [ "$started" -le 20 ] || fail "$started processes and threads for $count datasets, --ssh-$way"
     done
@@ -23,7 +22,7 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
   # And with a new snapshot of each: a send with its thread, sshd's child for it, a receive, and what lets the old bookmark go. The kernel starts as
   # many again, for itself: three threads that read for a send, two that write for a receive.
   trace_forks
-  started backup n60source --ssh-source far --allow-empty
+  started backup n60 --ssh-source far --allow-empty
   forks=$(grep -c sched_process_fork "$TRACING/trace")
   umount "$TRACING"
   [ "$forks" -le 320 ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
