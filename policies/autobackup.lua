@@ -9,6 +9,7 @@ local policy = require "moonpool.policy"
 local properties = require "policies.properties"
 local retention = require "policies.retention"
 local select = require "policies.select"
+local zfs = require "moonpool.zfs"
 
 return policy.new {
   name = "autobackup",
@@ -23,6 +24,9 @@ return policy.new {
       if options[one] and options[other] then
         errors.fail("usage", "--%s and --%s exclude each other", (one:gsub("_", "-")), (other:gsub("_", "-")))
       end
+    end
+    if not zfs.is_user_property((options.property_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%"))))) then
+      errors.fail("usage", "BACKUP-NAME: '%s' can't be in the name of a property: lower case letters, digits and -_.:", options.backup_name)
     end
     if (options.max_destroy or 0) > 100 then errors.fail("usage", "--max-destroy: %d is no share of 100", options.max_destroy) end
     if options.jobs == 0 then errors.fail("usage", "--jobs: at least 1") end

@@ -35,8 +35,9 @@ local CODE_HINTS = {
   stalled = "nothing moved for a long time: is the other end still alive?",
 }
 
+-- The last line that a program said; of zfs, which goes on about how it is called, the one before that.
 local function last_line(text)
-  return text and text:gsub("%s+$", ""):match "[^\r\n]*$" or ""
+  return text and text:gsub("\nusage:\n.*", ""):gsub("%s+$", ""):match "[^\r\n]*$" or ""
 end
 
 --- What can be done about a message of zfs.

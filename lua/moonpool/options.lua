@@ -225,20 +225,32 @@ local function is_choice(d, word)
   end
 end
 
+-- Whether the word behind an option that may stand alone is its value: one of its choices; or any word, once all positional arguments are given.
+local function is_value(d, word, missing)
+  if not word or word:sub(1, 1) == "-" then return false end
+  return is_choice(d, word) or not d.choices and missing <= 0
+end
+
 -- Options that may stand alone, written out: argparse would take whatever comes next as their value.
-local function with_values(declarations, args)
-  local alone, words = {}, {}
+local function with_values(declarations, args, bound)
+  local by_word, words, missing = {}, {}, 0
   for _, d in ipairs(declarations) do
-    if d.optional_value then alone["--" .. d.name] = d end
+    by_word["--" .. d.name] = not d.positional and d or nil
+    if d.positional and bound[key_of(d)] == nil then missing = missing + 1 end
   end
   local i = 1
   while args[i] do
-    local d = alone[args[i]]
-    if d and is_choice(d, args[i + 1]) then
-      words[#words + 1] = args[i] .. "=" .. args[i + 1]
+    local d = by_word[args[i]]
+    if d and d.optional_value then
+      local given = is_value(d, args[i + 1], missing)
+      words[#words + 1] = args[i] .. "=" .. (given and args[i + 1] or d.optional_value)
+      i = i + (given and 1 or 0)
+    elseif d and d.type ~= "flag" then
+      words[#words + 1], words[#words + 2] = args[i], args[i + 1]
       i = i + 1
     else
-      words[#words + 1] = d and args[i] .. "=" .. d.optional_value or args[i]
+      words[#words + 1] = args[i]
+      if args[i]:sub(1, 1) ~= "-" then missing = missing - 1 end
     end
     i = i + 1
   end
@@ -257,7 +269,7 @@ function options.parse(declarations, args, about)
     help_wanted = true
     error "help" -- ends the parsing before anything that is missing is complained about
   end)
-  local ran, ok, found = pcall(parser.pparse, parser, with_values(declarations, args))
+  local ran, ok, found = pcall(parser.pparse, parser, with_values(declarations, args, about.bound))
   if help_wanted then return nil, parser:get_help() end
   if not ran then error(ok, 0) end
   if not ok then usage("%s", one_line(found)) end

@@ -4,6 +4,13 @@ local errors = require "moonpool.error"
 local strict = require "moonpool.strict"
 local suggest = require "moonpool.suggest"
 
+describe("what zfs says before it tells how it is called", function()
+  it("is what is shown", function()
+    local err = errors.new { code = "exit", message = "zfs get: exit 2", stderr = "bad property list: invalid property 'x'\nusage:\n\tget ...\n    SMB SID\n" }
+    assert.are.equal("zfs get: exit 2: bad property list: invalid property 'x'", tostring(err))
+  end)
+end)
+
 describe("an error", function()
   it("as text is host, message and the last line that the program said", function()
     local e = errors.new { code = "exit", host = "nas", message = "zfs receive: exit 1", stderr = "one\ncannot receive: out of space\n" }

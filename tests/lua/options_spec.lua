@@ -61,6 +61,21 @@ describe("a command line", function()
     assert.are.equal(86400, parse("nas", "--utc", "--now", "19700102000000").now)
   end)
 
+  it("gives an option that may stand alone the next word only when nothing else can be meant", function()
+    local declared = {
+      { name = "name", positional = true }, { name = "path", positional = true, optional = true }, { name = "jobs", type = "integer" },
+      { name = "explain", type = "string", optional_value = "all" },
+      { name = "compress", type = "choice", optional_value = "zstd", choices = { "zstd", "gzip" } },
+    }
+    local function explain(bound, ...) return options.parse(declared, { ... }, { program = "p", bound = bound }) end
+    assert.are.equal("tank/a", explain({}, "nas", "back", "--explain", "tank/a").explain)
+    assert.are.equal("tank", explain({ name = "nas", path = "back" }, "--jobs", "2", "--explain", "tank").explain)
+    local values = explain({}, "--explain", "nas", "back")
+    assert.are.same({ "all", "nas", "back" }, { values.explain, values.name, values.path })
+    assert.are.equal("gzip", explain({}, "--compress", "gzip", "nas").compress)
+    assert.are.equal("zstd", explain({}, "--compress", "nas", "back").compress)
+  end)
+
   it("answers --help with all options, whatever else is missing", function()
     local values, help = parse "--help"
     assert.is_nil(values)
