@@ -124,6 +124,111 @@ function retention.union(...)
   end
 end
 
+--- Keeps what all of the rules keep; all reasons are told.
+-- @param ... rules
+-- @return a rule
+-- @example retention.intersection(retention.last(5), retention.days(7))
+function retention.intersection(...)
+  local rules = { ... }
+  return function(snapshots, ctx)
+    local kept = rules[1](snapshots, ctx)
+    for i = 2, #rules do
+      local other, both = rules[i](snapshots, ctx), {}
+      for s, reason in pairs(kept) do
+        if other[s] then both[s] = reason .. " and " .. other[s] end
+      end
+      kept = both
+    end
+    return kept
+  end
+end
+
+--- Keeps what the first rule keeps and the second does not.
+-- @param rule, without rules
+-- @return a rule
+-- @example retention.difference(retention.days(30), retention.matching "^tmp")
+function retention.difference(rule, without)
+  return function(snapshots, ctx)
+    local kept = rule(snapshots, ctx)
+    for s in pairs(without(snapshots, ctx)) do kept[s] = nil end
+    return kept
+  end
+end
+
+--- Keeps what a rule does not keep.
+-- @param rule a rule; @param reason why, for people
+-- @return a rule
+-- @example retention.others(retention.last(3), "older than the last 3")
+function retention.others(rule, reason)
+  return function(snapshots, ctx)
+    local kept, left = {}, rule(snapshots, ctx)
+    for _, s in ipairs(snapshots) do
+      if not left[s] then kept[s] = reason end
+    end
+    return kept
+  end
+end
+
+--- Keeps everything. @param reason why, for people; @return a rule
+-- @example retention.all "the archive keeps everything"
+function retention.all(reason) return retention.where(function() return true end, reason) end
+
+--- Keeps nothing by itself: what protects snapshots (holds, the newest common one) is not a rule's matter. @return a rule
+-- @example retention.union(retention.none(), retention.last(3))
+function retention.none() return retention.where(function() return false end, "") end
+
+--- Keeps the snapshots that a test accepts.
+-- @param test function(snapshot, ctx) that returns a boolean; @param reason why, for people
+-- @return a rule
+-- @example retention.where(function(s) return s.used and s.used < 1e6 end, "costs nearly nothing")
+function retention.where(test, reason)
+  return function(snapshots, ctx)
+    local kept = {}
+    for _, s in ipairs(snapshots) do
+      if test(s, ctx) then kept[s] = reason end
+    end
+    return kept
+  end
+end
+
+--- Keeps snapshots whose name matches a Lua pattern. @param pattern of the part after the `@`; @return a rule
+-- @example retention.matching "_weekly$"
+function retention.matching(pattern)
+  return retention.where(function(s) return s.name:find(pattern) ~= nil end, ("named like '%s'"):format(pattern))
+end
+
+--- Keeps what somebody holds; the executor does so anyway, this gives it as a reason. @return a rule
+-- @example retention.held()
+function retention.held() return retention.where(function(s) return s.userrefs > 0 end, "held") end
+
+--- Keeps everything while a property of the dataset has a value; has no opinion otherwise.
+-- @param name of the property; @param value that it must have
+-- @return a rule
+-- @example retention.union(retention.while_property("org:keep", "all"), retention.days(30))
+function retention.while_property(name, value)
+  local reason = ("%s is %s"):format(name, value)
+  return retention.where(function(_, ctx) return ctx.properties[name] == value end, reason)
+end
+
+--- Lets the oldest go until so much of the pool is free, and keeps the rest. Counts what each snapshot alone uses, which is the least that its end
+-- gives back. Keeps everything where the pool or the sizes are not known.
+-- @param bytes that should be free
+-- @return a rule
+-- @example retention.union(retention.last(7), retention.until_free(50 * 2^30))
+function retention.until_free(bytes)
+  return function(snapshots, ctx)
+    local kept, free = {}, ctx.pool and ctx.pool.free or math.huge
+    for _, s in ipairs(snapshots) do
+      if free < bytes and s.used then
+        free = free + s.used
+      else
+        kept[s] = "enough of the pool is free"
+      end
+    end
+    return kept
+  end
+end
+
 local function refuse(text, element, why)
   local place = element == text and "" or (" in '%s'"):format(text)
   errors.fail("usage", "retention: '%s'%s %s", element, place, why)

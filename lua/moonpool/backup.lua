@@ -60,6 +60,7 @@ local function start(self, options, env, hosts)
     missing = {}, -- pairs without a source
     failures = {},
     bytes = 0,
+    rate = function() end, -- bytes per second for a stream that begins now; a policy's `before` may set another
     excluded = exclusion(options.exclude_snapshot_pattern),
   }
   run.ctx = { now = run.now, utc = spelled.utc, names = spelled, options = options }
