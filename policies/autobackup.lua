@@ -5,6 +5,7 @@
 
 local backup = require "moonpool.backup"
 local errors = require "moonpool.error"
+local names = require "moonpool.names"
 local policy = require "moonpool.policy"
 local properties = require "policies.properties"
 local retention = require "policies.retention"
@@ -32,6 +33,15 @@ return policy.new {
     if options.jobs == 0 then errors.fail("usage", "--jobs: at least 1") end
     retention.parse(options.keep_source)
     retention.parse(options.keep_target)
+  end,
+
+  names = function(_, options) return names.new(options.snapshot_format, options.backup_name, options.utc) end,
+
+  -- What is wrong if nothing is selected; `excluded`: some have the property, and each was left out by it or by a hook.
+  nothing = function(_, options, host, excluded)
+    if excluded then return nil end
+    local property = options.property_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))
+    return ("no dataset of %s has the property %s"):format(host, property), ("zfs set %s=true POOL/DATASET"):format(property)
   end,
 
   select = function(_, ds, ctx)

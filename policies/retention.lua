@@ -56,6 +56,12 @@ local function limit_of(now, count, unit, utc)
   return os.time { year = year, month = month, day = day, hour = date.hour, min = date.min, sec = date.sec }
 end
 
+--- The number of the period of the calendar in which a time lies; counts on without a gap.
+-- @param time seconds since the epoch; @param unit one of s min h d w m y; @param utc true: of UTC, else of this machine's zone
+-- @return integer
+-- @example retention.period(86400 * 3, "d", true) - retention.period(0, "d", true) --> 3
+function retention.period(time, unit, utc) return period_of(time, 1, UNITS[unit], utc) end
+
 local function plural(count, word) return count == 1 and "1 " .. word or ("%d %ss"):format(count, word) end
 
 --- Keeps the newest ones.

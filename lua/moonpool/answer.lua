@@ -35,6 +35,7 @@ end
 -- Hook -> function(first answer) that returns what it can be, if it is not. Some answers are checked where they are used, against what was asked.
 local CHECKS = {
   select = one_of "boolean",
+  snapshot = one_of "boolean",
   order = one_of "table",
   snapshot_name = one_of "string",
   target_name = one_of "string",

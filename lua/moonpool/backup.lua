@@ -6,7 +6,6 @@ local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local lock = require "moonpool.lock"
 local log = require "moonpool.log"
-local names = require "moonpool.names"
 local observe = require "moonpool.observe"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
@@ -42,7 +41,7 @@ local function exclusion(patterns)
 end
 
 local function start(self, options, env, hosts)
-  local spelled = names.new(options.snapshot_format, options.backup_name, options.utc)
+  local spelled = policy.ask(self, "names", options)
   local run = {
     policy = self,
     options = options,
@@ -56,6 +55,7 @@ local function start(self, options, env, hosts)
     source = dataset.side(hosts.source, "source", spelled),
     target = options.target_path and dataset.side(hosts.target, "target", spelled),
     target_tag = (options.hold_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))),
+    label = env.label,
     pairs = {},
     missing = {}, -- pairs without a source
     failures = {},
@@ -142,6 +142,19 @@ local function locked_run(self, options, env, rule)
   report.write(run, not ok and err or nil)
   if not ok then errors.raise(err) end
   return finish(run)
+end
+
+--- Looks at both sides of a backup, and changes nothing: for policies that only look.
+-- @param self the policy; @param options its options, checked; @param env as for `run`; @param use function(run) that is called while the hosts are open
+-- @return what `use` returns; @raise nothing: no dataset is selected; a host that can't be asked
+function backup.look(self, options, env, use)
+  options.test = true
+  local source <close> = env.open(options.ssh_source, options)
+  local target <close> = options.target_path and env.open(options.ssh_target, options) or nil
+  local run = start(self, options, env, { source = source, target = target })
+  run.same_machine = source.name == (target and target.name)
+  observe.run(run)
+  return use(run)
 end
 
 --- Runs a backup.

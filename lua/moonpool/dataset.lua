@@ -29,7 +29,7 @@ Dataset.__index = Dataset
 
 -- One row of the listing as the table that hooks see.
 local function entry(ds, row, meta)
-  local time = row.kind == "@" and ds.side.names and ds.side.names:time(row.name)
+  local time = row.kind == "@" and ds.side.names and ds.side.names:time(row.name, row[3])
   return setmetatable({
     dataset = ds.name,
     kind = row.kind,

@@ -10,7 +10,7 @@ local failure = {}
 function failure.note(run, name, err)
   err = errors.wrap(err)
   run.failures[#run.failures + 1] = { dataset = name, error = err }
-  log.error("%s: %s", name, errors.line(err))
+  log.error("%s%s: %s", run.label and run.label .. ": " or "", name, errors.line(err))
 end
 
 --- Calls a function like pcall, but lets a cancelled run unwind: only errors after which something different is done are caught.

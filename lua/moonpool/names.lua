@@ -3,6 +3,7 @@
 -- A format is text with `{}` for the backup name and strftime's %Y %y %m %d %H %M %S %j %s %%. Other letters
 -- would not survive the way back (names of months depend on the language), so they are refused.
 
+local core = require "moonpool.core"
 local errors = require "moonpool.error"
 
 local names = {}
@@ -88,6 +89,17 @@ end
 
 local methods = {}
 methods.__index = methods
+
+--- Names that something else gave: those that match, as old as their snapshots.
+-- @param pattern extended regular expression for the part after the `@`; @param utc true: periods are those of UTC
+-- @return an object with `time(name, creation)` and `utc`, in place of one from `names.new`; it makes no names
+-- @raise usage: no such expression
+-- @example names.matching("^auto-"):time("auto-1", 7) --> 7
+function names.matching(pattern, utc)
+  local re, message = core.regex(pattern)
+  if not re then errors.fail("usage", "--pattern: '%s': %s", pattern, message) end
+  return { utc = utc and true or false, time = function(_, name, creation) return re:match(name) and creation or nil end }
+end
 
 --- The names of one backup.
 -- @param format text, for example "{}-%Y%m%d%H%M%S"

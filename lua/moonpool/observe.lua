@@ -34,7 +34,7 @@ local function selected(run)
   for _, ds in ipairs(candidates) do
     ds.ours = run.same_machine and run.options.target_path
     local ok, verdict, reason, fault = ask_policy(run, ds.name, "select", ds)
-    seen = seen or not ok or ds.source ~= "none"
+    seen = seen or not ok or verdict ~= nil or fault ~= nil
     if fault and ds.source == "local" then
       failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
     elseif verdict ~= nil then
@@ -43,9 +43,9 @@ local function selected(run)
     end
     if verdict then list[#list + 1] = ds.name end
   end
-  if #list == 0 and not seen then
-    errors.raise { code = "nothing", message = ("no dataset of %s has the property %s"):format(run.source.host.name, property),
-      hint = ("zfs set %s=true POOL/DATASET"):format(property) }
+  if #list == 0 then
+    local message, hint = policy.ask(run.policy, "nothing", run.options, run.source.host.name, seen)
+    if message then errors.raise { code = "nothing", message = message, hint = hint } end
   end
   return list
 end

@@ -52,15 +52,26 @@ function plan.written_questions(run)
   return questions
 end
 
---- Which datasets get the new snapshot.
+-- Whether a dataset gets a snapshot: as the policy says, else if something was written since our last one.
+local function is_due(run, pair, own, written)
+  local answer = policy.call(run.policy, "snapshot", pair.source, context.of(run, "source", pair))
+  if answer ~= nil then return answer end
+  local changed = (written[pair.name] or pair.source.written) >= run.options.min_change
+  return not own or changed or run.options.allow_empty
+end
+
+--- Which datasets get the new snapshot. One of which the policy fails to tell gets none.
 -- @param run the run; @param written { [dataset] = bytes since our last snapshot } as answers to `written_questions`
--- @return { name = the part after the `@`, pools = array of { pool, datasets } in one transaction each, unchanged = array of names }
+-- @return { name = the part after the `@`, pools = array of { pool, datasets } in one transaction each, unchanged = array of names, failed = array of
+--   { pair, error } }
 function plan.snapshots(run, written)
-  local pools, by_pool, unchanged = {}, {}, {}
+  local pools, by_pool, unchanged, failed = {}, {}, {}, {}
   for _, pair in ipairs(run.pairs) do
     local own = newest_own(pair.source:snapshots())
-    local changed = (written[pair.name] or pair.source.written) >= run.options.min_change
-    if own and not changed and not run.options.allow_empty then
+    local told, due = pcall(is_due, run, pair, own, written)
+    if not told then
+      failed[#failed + 1] = { pair = pair, error = due }
+    elseif not due then
       unchanged[#unchanged + 1] = pair.name
     else
       local pool = zfs.pool(pair.name)
@@ -71,7 +82,7 @@ function plan.snapshots(run, written)
       table.insert(by_pool[pool].datasets, pair.name)
     end
   end
-  return { pools = pools, unchanged = unchanged }
+  return { pools = pools, unchanged = unchanged, failed = failed }
 end
 
 -- ---- transfers ------------------------------------------------------------------------------------------

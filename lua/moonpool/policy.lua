@@ -12,7 +12,7 @@ local policy = {}
 
 --- Every hook that exists; docs/policies.md says what each is asked and may answer.
 policy.HOOKS = {
-  "select", "order", "snapshot_name", "target_name", "keep", "filter_property", "send_options", "base", "on_diverged", "before", "after",
+  "select", "order", "snapshot", "snapshot_name", "target_name", "keep", "filter_property", "send_options", "base", "on_diverged", "before", "after",
   "before_dataset", "after_dataset",
 }
 
@@ -20,7 +20,9 @@ policy.HOOKS = {
 policy.max_instructions = 200000000
 
 -- Beside hooks: what else a policy may have.
-local FIELDS = { name = "string", summary = "string", options = "table", run = "function", check = "function" }
+local FIELDS = {
+  name = "string", summary = "string", options = "table", run = "function", check = "function", names = "function", nothing = "function",
+}
 
 local Policy = {}
 
@@ -193,13 +195,26 @@ end
 --- Whether something is a policy. @param p anything; @return boolean
 function policy.is(p) return getmetatable(p) == Policy end
 
+-- The nearest level that has a field, and what it is.
+local function inherited(p, name)
+  while p and not p.own[name] do p = p.parent end
+  return p, p and p.own[name]
+end
+
+--- What the nearest policy that has a function which is no hook answers. @param p a policy; @param name "names" or "nothing"; @param ... what it is asked
+-- @return its answers; @raise policy: none has it
+function policy.ask(p, name, ...)
+  local level, fn = inherited(p, name)
+  if not fn then errors.fail("policy", "%s has no function '%s'", p.where, name) end
+  return fn(view(p, level), ...)
+end
+
 --- Runs the policy. @param values its options, checked (moonpool.options); @param env { open, clock, lock }; @return exit status; @raise what it met
 function methods:run(values, env)
   ask(self, self, "check", values)
-  local level = self
-  while level and not level.own.run do level = level.parent end
+  local level, run = inherited(self, "run")
   if not level then errors.fail("policy", "%s has nothing to run: it is a policy without `run`", self.where) end
-  return level.own.run(view(self, level), values, env)
+  return run(view(self, level), values, env)
 end
 
 Policy.__index = methods

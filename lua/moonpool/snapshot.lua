@@ -80,6 +80,7 @@ end
 -- @param run the run; @param planned from `plan.snapshots`
 -- @raise a pool on which it was not possible
 function snapshot.make(run, planned)
+  for _, f in ipairs(planned.failed) do failure.guard(run, f.pair, errors.raise, errors.wrap(f.error)) end
   for _, name in ipairs(planned.unchanged) do log.info("Unchanged: %s", name) end
   if #planned.pools == 0 then return end
   local name = free_name(run)

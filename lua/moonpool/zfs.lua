@@ -155,7 +155,7 @@ local FLAGS = {
   get_argv = { "recursive", "-r", "depth=", "-d", "types,", "-t", "sources,", "-s" },
   send_argv = {
     "dry", "-n", "verbose", "-v", "parsable", "-P", "replicate", "-R", "raw", "-w", "props", "-p", "large_blocks", "-L",
-    "embed", "-e", "compressed", "-c", "token=", "-t",
+    "embed", "-e", "compressed", "-c", "backup", "-b", "token=", "-t",
   },
   receive_argv = { "dry", "-n", "verbose", "-v", "unmounted", "-u", "resumable", "-s", "force", "-F", "abort", "-A" },
   create_argv = { "parents", "-p", "unmounted", "-u", "sparse", "-s", "volsize=", "-V" },
