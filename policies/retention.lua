@@ -115,7 +115,7 @@ function retention.every(count, unit, for_count, for_unit)
   end
 end
 
---- Keeps what any of the rules keeps; the first one's reason is told.
+--- Keeps what any of the rules keeps. The first one's reason is told; all of them, where a person asks (`ctx.all_reasons`).
 -- @param ... rules
 -- @return a rule
 -- @example retention.union(retention.last(3), retention.days(7))
@@ -124,7 +124,13 @@ function retention.union(...)
   return function(snapshots, ctx)
     local kept = {}
     for _, rule in ipairs(rules) do
-      for s, reason in pairs(rule(snapshots, ctx)) do kept[s] = kept[s] or reason end
+      for s, reason in pairs(rule(snapshots, ctx)) do
+        if kept[s] == nil then
+          kept[s] = reason
+        elseif ctx.all_reasons then
+          kept[s] = kept[s] .. ", " .. reason
+        end
+      end
     end
     return kept
   end

@@ -63,7 +63,7 @@ local function start(self, options, env, hosts)
     rate = function() end, -- bytes per second for a stream that begins now; a policy's `before` may set another
     excluded = exclusion(options.exclude_snapshot_pattern),
   }
-  run.ctx = { now = run.now, utc = spelled.utc, names = spelled, options = options }
+  run.ctx = { now = run.now, utc = spelled.utc, names = spelled, options = options, all_reasons = options.explain ~= nil }
   return run
 end
 

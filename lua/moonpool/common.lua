@@ -32,7 +32,21 @@ function common.list(pair)
   return list
 end
 
+-- Where both sides are in step: the newest of the target is a snapshot of the source.
+local function in_step(pair)
+  local there = pair.target:snapshots()
+  local to = there[#there]
+  if not to or not to.guid then return nil end
+  local here = pair.source:snapshots()
+  for i = #here, 1, -1 do
+    if here[i].guid == to.guid then return { from = here[i], to = to } end
+  end
+end
+
 --- The newest one. @param pair a pair, or { source, target }; @return { from, to }, or nil
-function common.newest(pair) return common.list(pair)[1] end
+function common.newest(pair)
+  if not pair.target or not pair.source then return nil end
+  return in_step(pair) or common.list(pair)[1]
+end
 
 return common

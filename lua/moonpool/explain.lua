@@ -32,6 +32,16 @@ function explain.transfer(run, pair, planned)
   if planned.skip then log.print("  skipped: %s", planned.skip) end
 end
 
+-- The rules that keep a snapshot, and what protects it besides.
+local function all_reasons(planned, s)
+  local words = {}
+  if planned.reasons[s] then words[1] = tostring(planned.reasons[s]) end
+  local protection = planned.protection(s)
+  if protection == "held" then protection = "held by " .. table.concat(s.holds or {}, ", ") end
+  if protection then words[#words + 1] = (planned.reasons[s] and "besides " or "") .. protection end
+  return table.concat(words, "; ")
+end
+
 --- Tells of each own snapshot of one side why it stays, or that it goes.
 -- @param run the run; @param ds the dataset; @param pair its pair; @param planned from `plan.thin`
 function explain.thinning(run, ds, pair, planned)
@@ -40,7 +50,7 @@ function explain.thinning(run, ds, pair, planned)
   for _, s in ipairs(planned.destroy) do goes[s] = true end
   for _, s in ipairs(planned.own) do
     if is_wanted(run, pair.name, pair.target_name, s.name) then
-      log.print("%s@%s %s", ds.name, s.name, goes[s] and "goes: no rule keeps it" or "stays: " .. planned.reasons[s])
+      log.print("%s@%s %s", ds.name, s.name, goes[s] and "goes: no rule keeps it" or "stays: " .. all_reasons(planned, s))
     end
   end
 end

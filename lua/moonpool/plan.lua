@@ -248,6 +248,18 @@ end
 
 -- ---- what stays -----------------------------------------------------------------------------------------
 
+-- Names a key of what the hook `keep` returned that is none of the snapshots.
+local function refuse_strangers(run, kept, snapshots, ctx)
+  local given = {}
+  for _, s in ipairs(snapshots) do given[s] = true end
+  for key in pairs(kept) do
+    if not given[key] then
+      errors.fail("policy", "%s returned a table with the key %s for %s; its keys must be snapshots, its values reasons",
+        policy.described(run.policy, "keep"), tostring(key), ctx.dataset)
+    end
+  end
+end
+
 --- Asks the policy which of these own snapshots stay.
 -- @param run the run; @param side "source" or "target"; @param pair the pair; @param snapshots own ones, oldest first
 -- @return { [snapshot] = reason }
@@ -259,14 +271,12 @@ function plan.keep(run, side, pair, snapshots)
     errors.fail("policy", "%s returned %s for %s, not a table of the snapshots that stay", policy.described(run.policy, "keep"), type(kept), ctx.dataset)
   end
   -- A list instead of a set would name no snapshot at all, and so let all of them go.
-  local given = {}
-  for _, s in ipairs(snapshots) do given[s] = true end
-  for key in pairs(kept) do
-    if not given[key] then
-      errors.fail("policy", "%s returned a table with the key %s for %s; its keys must be snapshots, its values reasons",
-        policy.described(run.policy, "keep"), tostring(key), ctx.dataset)
-    end
+  local left = 0
+  for _, s in ipairs(snapshots) do
+    if kept[s] ~= nil then left = left + 1 end
   end
+  for _ in pairs(kept) do left = left - 1 end
+  if left < 0 then refuse_strangers(run, kept, snapshots, ctx) end
   return kept
 end
 
@@ -294,7 +304,8 @@ end
 
 --- What of one dataset may be destroyed on one side.
 -- @param run the run; @param side "source" or "target"; @param pair the pair
--- @return { destroy = array of own snapshots, oldest first, reasons = { [snapshot] = why it stays } }
+-- @return { destroy = array of own snapshots, oldest first, own = all of them, reasons = { [snapshot] = the policy's }, protected = { [snapshot] = why it
+--   stays although no rule names it }, protection = function(snapshot) that tells what protects one in any case, or nil }
 -- @raise policy: a hook failed, so nothing of this dataset is destroyed; clock: it is earlier than the newest snapshot
 function plan.thin(run, side, pair)
   local ds = side == "source" and pair.source or pair.target
@@ -308,16 +319,18 @@ function plan.thin(run, side, pair)
   end
   local reasons = plan.keep(run, side, pair, own)
   local facts = thin_facts(run[side], pair, common.newest(pair), own)
-  local destroy, why = {}, {}
+  local destroy, protected = {}, {}
   for _, s in ipairs(own) do
-    why[s] = reasons[s] or protection(s, facts)
-    if not why[s] then destroy[#destroy + 1] = s end
+    if not reasons[s] then
+      protected[s] = protection(s, facts)
+      if not protected[s] then destroy[#destroy + 1] = s end
+    end
   end
   local share = run.options.max_destroy
   if share and #destroy * 100 > share * #own then
     errors.fail("policy", "%d of %d snapshots of %s would be destroyed, more than --max-destroy %d allows", #destroy, #own, ds.name, share)
   end
-  return { destroy = destroy, reasons = why, own = own }
+  return { destroy = destroy, reasons = reasons, protected = protected, protection = function(s) return protection(s, facts) end, own = own }
 end
 
 --- Which holds and bookmarks are due once a pair is in step: the newest common snapshot is held on both sides, older ones no longer.
