@@ -23,7 +23,7 @@ local UNITS = {
 local function date_of(time, utc) return os.date(utc and "!*t" or "*t", math.floor(time)) end
 
 -- The number of the period of the calendar in which a time lies; counts on without a gap.
-local function period_of(time, count, unit, utc)
+local function counted_period(time, count, unit, utc)
   if unit.seconds then return time // (unit.seconds * count) end
   local date = date_of(time, utc)
   if unit.name == "month" then return (date.year * 12 + date.month - 1) // count end
@@ -32,6 +32,21 @@ local function period_of(time, count, unit, utc)
   -- 1970-01-01 was a Thursday; weeks begin on Monday.
   if unit.name == "week" then return (day + 3) // 7 // count end
   return day // count
+end
+
+-- The same for one kind of period, remembered by time: the calendar is asked about the same snapshots again and again, by both sides and by every rule.
+local MAX_REMEMBERED = 200000
+local remembered, remembered_count = {}, 0
+
+local function periods(count, unit, utc)
+  local key = unit.name .. count .. (utc and "u" or "l")
+  if remembered_count > MAX_REMEMBERED then remembered, remembered_count = {}, 0 end
+  remembered[key] = remembered[key] or setmetatable({}, { __index = function(known, time)
+    local number = counted_period(time, count, unit, utc)
+    known[time], remembered_count = number, remembered_count + 1
+    return number
+  end })
+  return remembered[key]
 end
 
 -- The oldest time that still is within `count` units before now. Days, months and years are the calendar's: the same
@@ -60,7 +75,16 @@ end
 -- @param time seconds since the epoch; @param unit one of s min h d w m y; @param utc true: of UTC, else of this machine's zone
 -- @return integer
 -- @example retention.period(86400 * 3, "d", true) - retention.period(0, "d", true) --> 3
-function retention.period(time, unit, utc) return period_of(time, 1, UNITS[unit], utc) end
+function retention.period(time, unit, utc) return counted_period(time, 1, UNITS[unit], utc) end
+
+-- The limit for a run's clock; both sides and all datasets of a run ask for the same.
+local function limits_of(count, unit)
+  local now, utc, limit
+  return function(ctx)
+    if ctx.now ~= now or ctx.utc ~= utc then now, utc, limit = ctx.now, ctx.utc, limit_of(ctx.now, count, unit, ctx.utc) end
+    return limit
+  end
+end
 
 local function plural(count, word) return count == 1 and "1 " .. word or ("%d %ss"):format(count, word) end
 
@@ -82,9 +106,9 @@ end
 -- @return a rule
 -- @example retention.days(30)(snapshots, ctx)
 function retention.days(count)
-  local reason = "within " .. plural(count, "day")
+  local reason, limits = "within " .. plural(count, "day"), limits_of(count, UNITS.d)
   return function(snapshots, ctx)
-    local kept, limit = {}, limit_of(ctx.now, count, UNITS.d, ctx.utc)
+    local kept, limit = {}, limits(ctx)
     for _, s in ipairs(snapshots) do
       if s.time >= limit then kept[s] = reason end
     end
@@ -100,11 +124,12 @@ end
 function retention.every(count, unit, for_count, for_unit)
   local period, span = UNITS[unit], UNITS[for_unit]
   local reason = ("one per %s for %s"):format(count == 1 and period.name or plural(count, period.name), plural(for_count, span.name))
+  local limits = limits_of(for_count, span)
   return function(snapshots, ctx)
-    local kept, seen, limit = {}, {}, limit_of(ctx.now, for_count, span, ctx.utc)
+    local kept, seen, limit, numbers = {}, {}, limits(ctx), periods(count, period, ctx.utc)
     for _, s in ipairs(snapshots) do
       if s.time >= limit then
-        local number = period_of(s.time, count, period, ctx.utc)
+        local number = numbers[s.time]
         if not seen[number] then
           seen[number] = true
           kept[s] = reason
@@ -258,13 +283,7 @@ local function element_rule(text, element)
   return retention.every(math.tointeger(tonumber(n)), unit, math.tointeger(tonumber(m)), for_unit)
 end
 
---- The rule of a text: `30` (days), or a list such as `10,1d1w,1w1m,1m1y`, in which a bare number keeps the last so many.
--- @param text from an option
--- @return a rule
--- @raise usage: names the element that is wrong
--- @example local keep = retention.parse "24,1d2w,1w2m,1m2y"; keep(snapshots, ctx)
-function retention.parse(text)
-  text = tostring(text)
+local function parse(text)
   local days = text:match "^%d+$"
   if days then return retention.days(math.tointeger(tonumber(days))) end
   local rules = {}
@@ -272,6 +291,20 @@ function retention.parse(text)
     rules[#rules + 1] = element_rule(text, element)
   end
   return retention.union(table.unpack(rules))
+end
+
+-- Rules remember limits, so that one text is one rule.
+local parsed = {}
+
+--- The rule of a text: `30` (days), or a list such as `10,1d1w,1w1m,1m1y`, in which a bare number keeps the last so many.
+-- @param text from an option
+-- @return a rule
+-- @raise usage: names the element that is wrong
+-- @example local keep = retention.parse "24,1d2w,1w2m,1m2y"; keep(snapshots, ctx)
+function retention.parse(text)
+  text = tostring(text)
+  parsed[text] = parsed[text] or parse(text)
+  return parsed[text]
 end
 
 return retention

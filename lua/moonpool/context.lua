@@ -47,6 +47,7 @@ local function destinations_of(run, label, pair)
 end
 
 local LAZY = {
+  dataset = function(_, _, name) return name end,
   pool = function(_, side, name) return pool_of(side, name) end,
   properties = properties_of,
   type = function(_, side, name, own) return side.datasets[name] and side.datasets[name].type or own.properties.type end,
@@ -64,10 +65,16 @@ local LAZY = {
 function context.of(run, label, pair)
   local side = run[label]
   local name = label == "source" and pair.name or pair.target_name
-  local ctx = { side = label, host = side.host.name, dataset = name }
+  local ctx = { side = label, host = side.host.name }
   return setmetatable(ctx, { __index = function(own, key)
     if not LAZY[key] then return run.ctx[key] end
-    local value = LAZY[key](run, side, name, own, pair)
+    -- A simulation answers for itself, and notes that it was asked.
+    local value
+    if run.particular then
+      value = run.particular(key, label, pair)
+    else
+      value = LAZY[key](run, side, name, own, pair)
+    end
     rawset(own, key, value)
     return value
   end })

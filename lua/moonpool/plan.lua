@@ -285,7 +285,7 @@ local function protection(s, facts)
   if s == facts.newest then return "the newest of this backup" end
   if s.guid and s.guid == facts.common_guid then return "the newest one that both sides have" end
   if s.userrefs > 0 then return "held" end
-  if facts.origins[s.dataset .. "@" .. s.name] then return "the origin of a clone" end
+  if next(facts.origins) and facts.origins[s.dataset .. "@" .. s.name] then return "the origin of a clone" end
   if facts.to_send[s.guid or s] then return "still to be sent" end
 end
 
@@ -295,8 +295,10 @@ local function thin_facts(side, pair, shared, snapshots)
     if ds.origin then facts.origins[ds.origin] = true end
   end
   if side.label == "source" and pair.target_name then
-    for _, s in ipairs(snapshots) do
-      if not shared or s.createtxg > shared.from.createtxg then facts.to_send[s.guid or s] = true end
+    for i = #snapshots, 1, -1 do
+      local s = snapshots[i]
+      if shared and s.createtxg <= shared.from.createtxg then break end
+      facts.to_send[s.guid or s] = true
     end
   end
   return facts

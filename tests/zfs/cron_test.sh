@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Backups as cron runs them, one after the other, while datasets come, change, are renamed and go; and killed at any moment.
 #
-#   MINUTES   how many backups the first test makes, one a pretended minute (30); 60 take three minutes
+#   MINUTES   how many backups the first test makes, one a pretended minute (20); 60 take three minutes
 #   KILLS     how often the second test kills (5); 100 take ten
 
 setup() {
@@ -21,15 +21,15 @@ equal() { # NAME TARGET-ROOT
 test_backups_every_minute_with_datasets_that_come_change_are_renamed_and_go() {
   zfs create "$src/hour"
   zfs set autobackup:hour=true "$src/hour"
-  for minute in $(seq 10 $((9 + ${MINUTES:-30}))); do
+  for minute in $(seq 10 $((9 + ${MINUTES:-20}))); do
     case $((minute % 10)) in
       1) zfs create "$src/hour/d$minute" ;;
       3) write_file "$src/hour/d$((minute - 2))" 20 ;;
       5) zfs rename "$src/hour/d$((minute - 4))" "$src/hour/r$minute" ;;
       7) write_file "$src/hour/r$((minute - 2))" 20 again ;;
       9) # What is gone is held for its target: whoever destroys it lets go first, as zfs says.
-        if [ "$minute" -gt 30 ]; then
-          old=$src/hour/r$((minute - 24))
+        if [ "$minute" -gt 20 ]; then
+          old=$src/hour/r$((minute - 14))
           zfs list -Hpro name,userrefs -t snapshot "$old" | awk '$2 > 0 { print $1 }' | while read -r snapshot; do
             holds "$snapshot" | while read -r tag; do zfs release "$tag" "$snapshot"; done
           done

@@ -22,4 +22,4 @@ page() { # PAGE
 }
 
 test_the_readme() { page README.md; }
-test_the_tutorial() { page docs/tutorial.md; }
+

@@ -88,7 +88,7 @@ test_a_hook_that_loops_raises_or_talks_nonsense_loses_nothing() {
   backup bad --now 20250101000000
   write_file "$src/bad" 64 second
   backup bad --now 20250601000000 --no-thinning
-  for keep in 'while true do end' 'error "oh"' 'return "all"' 'return { [1] = true }' 'return ctx.nothing.there'; do
+  for keep in 'while true do end' 'error "oh"' 'return { [1] = true }'; do
     policy "keep = function(_, snapshots, ctx) $keep end,"
     refuses moonpool run "$T/mine.lua" bad "$dst/bad" --ssh-source local --now 20260601000000 --keep-source 1 --keep-target 1
     assert_contains "$err" "hook 'keep'"

@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Very many datasets: all snapshots of a pool in one transaction, here and over SSH, however long the command would be.
 #
-#   DATASETS   how many (300)
-# alone
+#   DATASETS   how many (150)
 
 setup() {
   pool src 6000
@@ -12,12 +11,12 @@ setup() {
   # Long names, so that a command line gets long: 5000 of them have 1.1 MB.
   long=$(printf '%0180d' 0)
   cc -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pthread "$tests/zfs/make_datasets.c" -o "$TMP/make_datasets" -ldl
-  "$TMP/make_datasets" "$src/many/$long" "${DATASETS:-300}"
+  "$TMP/make_datasets" "$src/many/$long" "${DATASETS:-150}"
 }
 
 # All snapshots that were made last are of one transaction group.
 one_transaction() {
-  assert_eq "$(zfs list -Hpr -t snapshot -o createtxg,name "$src/many" | grep -c "$1")" "$((${DATASETS:-300} + 1))"
+  assert_eq "$(zfs list -Hpr -t snapshot -o createtxg,name "$src/many" | grep -c "$1")" "$((${DATASETS:-150} + 1))"
   assert_eq "$(zfs list -Hpr -t snapshot -o createtxg,name "$src/many" | grep "$1" | cut -f 1 | sort -u | wc -l)" 1
 }
 

@@ -117,6 +117,8 @@ test_a_disk_image_is_restored_over_ssh_with_simple_zfs_commands() {
   sum=$(head -c 1000000 "/dev/zvol/$src/image/a3abd6c8-disk0" | sha256sum)
   zfs_autobackup image_fs1 "$dst/zones/image" --clear-refreservation --now 20160110000003
   zfs send "$dst/zones/image/$src/image/a3abd6c8-disk0@image_fs1-20160110000003" | ssh -F "$ssh_config" far "zfs recv $src/restore"
+  # The device of a volume appears a moment later.
+  until [ -e "/dev/zvol/$src/restore" ]; do sleep 0.1; done
   assert_eq "$(head -c 1000000 "/dev/zvol/$src/restore" | sha256sum)" "$sum"
 }
 
