@@ -7,12 +7,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <spawn.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- clocks and text ----------------------------------------------------------------------------------- */
@@ -204,6 +207,32 @@ static int core_lock(lua_State *L)
     return 1;
 }
 
+/* ---- an editor ------------------------------------------------------------------------------------------ */
+
+extern char **environ;
+
+/* core.edit(editor, path): lets a person edit a file on this terminal; the editor may have words behind it -> exit
+ * status */
+static int core_edit(lua_State *L)
+{
+    const char *editor = luaL_checkstring(L, 1);
+    const char *path = luaL_checkstring(L, 2);
+    const char *const argv[] = {"sh", "-c", "exec $0 \"$1\"", editor, path, NULL};
+    pid_t pid;
+    int status = 0;
+    int err = posix_spawnp(&pid, "sh", NULL, NULL, (char *const *)(uintptr_t)argv, environ);
+
+    if (err != 0) {
+        errno = err;
+        return bind_errno(L, "sh");
+    }
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return bind_errno(L, editor);
+    lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+    return 1;
+}
+
 /* ---- this machine -------------------------------------------------------------------------------------- */
 
 static int core_uid(lua_State *L)
@@ -225,13 +254,21 @@ static int core_hostname(lua_State *L)
 void bind_system_open(lua_State *L)
 {
     static const luaL_Reg lock_methods[] = {{"close", lock_close}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"clock", core_clock},       {"monotonic", core_monotonic},
-                                         {"quote", core_quote},       {"printable", core_printable},
-                                         {"isatty", core_isatty},     {"columns", core_columns},
-                                         {"stat", core_stat},         {"readdir", core_readdir},
-                                         {"mkdir", core_mkdir},       {"write_file", core_write_file},
-                                         {"lock", core_lock},         {"uid", core_uid},
-                                         {"hostname", core_hostname}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"clock", core_clock},
+                                         {"monotonic", core_monotonic},
+                                         {"quote", core_quote},
+                                         {"printable", core_printable},
+                                         {"isatty", core_isatty},
+                                         {"columns", core_columns},
+                                         {"stat", core_stat},
+                                         {"readdir", core_readdir},
+                                         {"mkdir", core_mkdir},
+                                         {"write_file", core_write_file},
+                                         {"lock", core_lock},
+                                         {"uid", core_uid},
+                                         {"hostname", core_hostname},
+                                         {"edit", core_edit},
+                                         {NULL, NULL}};
 
     bind_class(L, lock_class, lock_methods, lock_close);
     luaL_setfuncs(L, functions, 0);

@@ -18,8 +18,12 @@ Usage: moonpool [-P DIR]… COMMAND …
 
   autobackup [OPTIONS] BACKUP-NAME [TARGET-PATH]   back up what has the property autobackup:BACKUP-NAME
   run FILE|NAME [OPTIONS] …                        run a policy
-  policy list                                      policies, and where they are found
-  policy show NAME                                 print one
+  policy list | show NAME | doc NAME               policies, and where they are found; the text of one; what it is for
+  policy new NAME | edit NAME | diff NAME          a new one; a copy of a stock file of your own, and what is different
+  policy check NAME                                whether one is right, without touching a pool
+  explain [POLICY …] DATASET[@SNAPSHOT]            why it is selected, sent, kept or destroyed
+  test FILE…                                       tests of policies, on simulated machines
+  simulate POLICY [--every TIME] [--for TIME] …    what a policy would keep after so many runs, as a picture
   repl [--live]                                    try things out; hosts are dry without --live
   lua FILE [ARGUMENTS]                             run a Lua script with moonpool in it
 
@@ -68,28 +72,25 @@ function commands.run(args)
   return run_policy(loader.policy(name), args, "moonpool run " .. name)
 end
 
-local function list_policies()
-  for _, found in ipairs(loader.list()) do
-    local ok, p = pcall(loader.policy, found.name)
-    if ok then
-      io.stdout:write(("%-16s %s  (%s)\n"):format(found.name, p.summary or "", found.path))
-    elseif not tostring(p):find("not a policy", 1, true) then
-      log.error("%s", errors.line(errors.wrap(p)))
-    end
-  end
-  return 0
+function commands.policy(args) return require "moonpool.command.policy".run(args) end
+
+-- The policy that is named first, if one is; else autobackup.
+local function named_policy(args)
+  local found = args[1] and args[1]:sub(1, 1) ~= "-" and pcall(loader.find_policy, args[1])
+  return found and #args > 1 and table.remove(args, 1) or "autobackup"
 end
 
-function commands.policy(args)
-  local what, name = args[1], args[2]
-  if what == "list" and not name then return list_policies() end
-  if what == "show" and name and not args[3] then
-    local _, text = loader.find_policy(name)
-    io.stdout:write(text)
-    return 0
-  end
-  usage "policy: `moonpool policy list`, or `moonpool policy show NAME`"
+function commands.explain(args)
+  local what = table.remove(args)
+  if not what or what:sub(1, 1) == "-" then usage "explain: [POLICY] [ITS ARGUMENTS] DATASET[@SNAPSHOT]" end
+  local name = named_policy(args)
+  args[#args + 1] = "--explain=" .. what
+  return run_policy(loader.policy(name), args, "moonpool explain " .. name)
 end
+
+function commands.test(args) return require "moonpool.command.test".run(args) end
+
+function commands.simulate(args) return require "moonpool.command.simulate".run(args) end
 
 function commands.repl(args)
   local live = false

@@ -209,9 +209,12 @@ function policy.ask(p, name, ...)
   return fn(view(p, level), ...)
 end
 
+--- Whether options are such that the policy could run. @param values its options, checked one by one; @raise usage
+function methods:check_options(values) ask(self, self, "check", values) end
+
 --- Runs the policy. @param values its options, checked (moonpool.options); @param env { open, clock, lock }; @return exit status; @raise what it met
 function methods:run(values, env)
-  ask(self, self, "check", values)
+  self:check_options(values)
   local level, run = inherited(self, "run")
   if not level then errors.fail("policy", "%s has nothing to run: it is a policy without `run`", self.where) end
   return run(view(self, level), values, env)

@@ -5,6 +5,7 @@
 #include "catalog.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static mp_catalog *make(const char *columns)
 {
@@ -181,9 +182,9 @@ static void million(bool distinct, size_t *kilobytes, double *seconds)
         len += (size_t)snprintf(block + len, 160, "tank/some/data%03d@backup-20%010d\t%d\t%d\t%d\t%d\t%d\n", i / 1000,
                                 distinct ? i : i % 1000, i + 1000000, 1700000000 + i, i, i * 3, 7);
         if (len > sizeof block - 160 || i == 999999) {
-            double start = clock_monotonic();
+            double start = (double)clock() / CLOCKS_PER_SEC;
             assert_int_equal(mp_catalog_feed(c, block, len), MP_OK);
-            *seconds += clock_monotonic() - start;
+            *seconds += (double)clock() / CLOCKS_PER_SEC - start;
             len = 0;
         }
     }
@@ -201,8 +202,8 @@ static void a_million_snapshots_fit_in_a_hundred_megabytes(void **state)
     (void)state;
     for (int distinct = 0; distinct < 2; distinct++) {
         million(distinct == 1, &kilobytes, &seconds);
-        print_message("# a million rows, %s names: %zu KiB, %.2f s\n", distinct ? "distinct" : "recurring", kilobytes,
-                      seconds);
+        print_message("# a million rows, %s names: %zu KiB, %.2f s of the processor\n",
+                      distinct ? "distinct" : "recurring", kilobytes, seconds);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         assert_true(kilobytes < 102400);
 #endif
