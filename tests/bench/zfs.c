@@ -149,10 +149,20 @@ static void name_snapshots(void)
     }
 }
 
+static void note_call(const char *verb)
+{
+    const char *path = getenv("ZFS_LOG");
+    FILE *f = path != NULL ? fopen(path, "a") : NULL;
+    if (f != NULL && (fprintf(f, "%s\n", verb) < 0 || fclose(f) != 0))
+        exit(1);
+}
+
 int main(int argc, char *argv[])
 {
     const char *columns = "", *types = "";
     int i = 2;
+
+    note_call(argc > 1 ? argv[1] : "");
 
     n_datasets = number("DATASETS");
     n_snapshots = number("SNAPSHOTS");
