@@ -112,9 +112,9 @@ end
 local function build(ds, kind)
   local list = {}
   if ds.catalog then
-    local meta = lazily(ds)
+    local meta, is_removed = lazily(ds), next(ds.removed) and ds.removed or nil
     for _, row in ipairs(ds.catalog:rows(ds.index, kind)) do
-      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row, meta) end
+      if row.kind == kind and not (is_removed and is_removed[kind .. row.name]) then list[#list + 1] = entry(ds, row, meta) end
     end
   end
   for _, added in ipairs(ds.added) do
