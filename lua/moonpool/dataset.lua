@@ -128,13 +128,14 @@ end
 local RECENT = 4
 local recent, turn = {}, 0
 
-local function forget(ds) ds.lists = nil end
+--- Gives up the remembered lists: the next ones are made of the listing alone, whatever a hook did to the last ones.
+function Dataset:forget() self.lists = nil end
 
 local function entries(ds, kind)
   -- Renamed or listed anew, it is another one.
   if not ds.lists or ds.lists.name ~= ds.name or ds.lists.catalog ~= ds.catalog then
     turn = turn % RECENT + 1
-    if recent[turn] then forget(recent[turn]) end
+    if recent[turn] then recent[turn]:forget() end
     recent[turn], ds.lists = ds, { name = ds.name, catalog = ds.catalog }
   end
   ds.lists[kind] = ds.lists[kind] or build(ds, kind)
@@ -158,7 +159,7 @@ function Dataset:add(kind, fields)
   fields.dataset = self.name
   fields.createtxg = fields.createtxg or math.maxinteger
   fields.userrefs = fields.userrefs or 0
-  forget(self)
+  self:forget()
   self.size_catalog, self.sizes = nil, nil
   self.added[#self.added + 1] = setmetatable(fields, lazily(self))
   return fields
@@ -166,7 +167,7 @@ end
 
 --- Notes that a snapshot or bookmark is gone. @param kind "@" or "#"; @param name the part after it
 function Dataset:remove(kind, name)
-  forget(self)
+  self:forget()
   for i, added in ipairs(self.added) do
     if added.kind == kind and added.name == name then
       table.remove(self.added, i)
@@ -178,7 +179,7 @@ end
 
 --- Notes how many holds a snapshot has now. @param name the part after the `@`; @param count holds
 function Dataset:set_userrefs(name, count)
-  forget(self)
+  self:forget()
   self.userrefs[name], self.tags = count, nil
   for _, added in ipairs(self.added) do
     if added.kind == "@" and added.name == name then added.userrefs = count end

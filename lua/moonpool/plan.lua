@@ -308,6 +308,9 @@ end
 -- @raise policy: a hook failed, so nothing of this dataset is destroyed; clock: it is earlier than the newest snapshot
 function plan.thin(run, side, pair)
   local ds = side == "source" and pair.source or pair.target
+  -- Nothing that a hook did to a snapshot's table earlier may weaken what protects it.
+  if pair.source then pair.source:forget() end
+  if pair.target then pair.target:forget() end
   local own = {}
   for _, s in ipairs(ds:snapshots()) do
     if s.own then own[#own + 1] = s end
