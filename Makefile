@@ -5,6 +5,7 @@
 #   make deps       what is needed to build; demo and check install what they need themselves
 #   make demo       a real backup on real pools
 #   make check      all tests; check-quick: those that need no virtual machine; asan, tsan: those in C and Lua with a sanitizer
+#   make bench      how fast it is beside what one would otherwise use (docs/performance.md); bench-check: only what can be counted
 #   make format     clang-format over the C files
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -31,7 +32,7 @@ LUA_FILES = $(shell find lua policies -name '*.lua' | sort)
 LIBRARIES = $(foreach name,argparse dkjson inspect,$(name).lua=$(firstword $(wildcard /usr/share/lua/5.4/$(name).lua \
             /usr/local/share/lua/5.4/$(name).lua /usr/share/lua/5.3/$(name).lua) missing-$(name).lua))
 
-ifneq ($(filter-out deps demo check check-quick asan tsan clean format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps demo check check-quick asan tsan bench bench-check clean format,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
 $(error pkg-config does not find $(PACKAGES): `make deps` installs what is needed)
 endif
@@ -46,7 +47,7 @@ LIBS      = $(shell pkg-config --libs libssh libedit 2>/dev/null)
 # Says what is made, or with V=1 the whole command.
 quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
-.PHONY: all install install-compat deps demo check check-quick asan tsan build-tests format clean force
+.PHONY: all install install-compat deps demo check check-quick asan tsan bench bench-check bench-tools build-tests format clean force
 all: $(O)/moonpool $(O)/libmoonpool.a $(O)/libmoonpool.so $(O)/lua/moonpool.so
 
 $(O)/%.o: src/%.c | $(O)/lua
@@ -95,7 +96,7 @@ $(O)/tests/%: tests/%.c $(TEST_HELPERS) $(O)/libmoonpool.a $(wildcard tests/c/*.
 build-tests: all $(TEST_PROGRAMS)
 
 QUICK = lint floors c lua ssh cli embed
-FULL  = $(QUICK) portable asan tsan zfs
+FULL  = $(QUICK) bench portable asan tsan zfs
 
 check-quick:
 	@tests/deps build test
@@ -103,13 +104,30 @@ check-quick:
 	@tests/run $(QUICK)
 
 check:
-	@tests/deps build test bed
-	@$(MAKE) build-tests
+	@tests/deps build test bed count
+	@$(MAKE) build-tests bench-tools
 	@tests/run $(FULL)
 
 asan tsan:
 	@tests/deps build test
 	@tests/run $@
+
+# BENCH: which of pipe commands listing retention stream whole; empty: all.
+bench:
+	@tests/deps build test bed bench
+	@$(MAKE) all bench-tools
+	@tests/bench/run $(BENCH)
+
+bench-check:
+	@tests/deps build test count
+	@$(MAKE) all bench-tools
+	@tests/run bench
+
+bench-tools: $(O)/bench/tool $(O)/bench/delay $(O)/bench/bin/zfs $(O)/bench/bin/zpool
+$(O)/bench/% $(O)/bench/bin/%: tests/bench/%.c
+	$(call quiet,cc)mkdir -p $(O)/bench/bin && $(CC) -std=c11 -O2 -Wall -Wextra -o $@ $<
+$(O)/bench/bin/zpool: $(O)/bench/bin/zfs
+	@ln -sf zfs $@
 
 demo:
 	@tests/deps build test bed

@@ -80,15 +80,19 @@ static void push_row(lua_State *L, const lua_catalog *c, size_t row)
     }
 }
 
+/* catalog:rows(dataset, kind): all of its rows in the order of the listing, or those of one kind */
 static int catalog_rows(lua_State *L)
 {
     lua_catalog *c = luaL_checkudata(L, 1, class_name);
     size_t dataset = check_index(L, c->catalog, 2);
+    const char *kind = luaL_optstring(L, 3, NULL);
     lua_Integer n = 0;
 
     lua_newtable(L);
     for (ptrdiff_t row = mp_catalog_first(c->catalog, dataset); row >= 0;
          row = mp_catalog_next(c->catalog, (size_t)row)) {
+        if (kind != NULL && mp_catalog_kind(c->catalog, (size_t)row) != *kind)
+            continue;
         push_row(L, c, (size_t)row);
         lua_rawseti(L, -2, ++n);
     }

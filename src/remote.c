@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define OUT_ROOM ((size_t)1024 * 1024)
 #define ERR_ROOM ((size_t)256 * 1024)
-#define WRITE_MOST ((size_t)8 * 32758) /* a few packets of libssh 0.10: no small one behind each */
-#define WINDOW ((size_t)4 * 1024 * 1024)
+#define WRITE_MOST ((size_t)8 * 32758)  /* a few packets of libssh 0.10: no small one behind each */
+#define WINDOW ((uint32_t)4 << 20)      /* what default TCP buffers can have under way: more only fills sshd's memory */
+#define WIDE_WINDOW ((uint32_t)8 << 20) /* where TCP's buffer has grown beyond that, as its defaults never let it */
 #define WINDOW_EVERY ((uint64_t)1024 * 1024)
 #define GRACE 0.3       /* seconds of silence after the end until the server is asked, and again after its answer */
 #define CLOSE_WAIT 0.2  /* seconds for the far side to agree that the channel is closed */
@@ -144,17 +146,24 @@ static bool has_room(const remote *r)
     return unread(&r->out) < OUT_ROOM && unread(&r->err) < ERR_ROOM;
 }
 
-/* Before 0.11 libssh lets only 640 kB per round trip through. Asking for more than there is opens the window as wide as
- * was asked for. */
+static uint32_t width(const remote *r)
+{
+    int size = 0;
+    (void)getsockopt(ssh_get_fd(r->s->ssh), SOL_SOCKET, SO_RCVBUF, &size, &(socklen_t){sizeof size});
+    return size > (int)WIDE_WINDOW ? WIDE_WINDOW : WINDOW;
+}
+
+/* Before 0.11 libssh lets only 640 kB per round trip through. Asking for more than there is opens the window so wide.
+ */
 static void open_window(remote *r)
 {
     if (r->came - r->opened < WINDOW_EVERY || ssh_version(SSH_VERSION_INT(0, 11, 0)) != NULL)
         return;
     r->opened = r->came;
     if (r->s->window == NULL)
-        r->s->window = malloc(WINDOW);
+        r->s->window = malloc(WIDE_WINDOW); /* nothing is ever written there: it costs addresses, no memory */
     if (r->s->window != NULL)
-        (void)ssh_channel_read_timeout(r->channel, r->s->window, WINDOW, 0, 0);
+        (void)ssh_channel_read_timeout(r->channel, r->s->window, width(r), 0, 0);
 }
 
 static void lose(remote *r, const char *why)

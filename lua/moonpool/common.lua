@@ -28,7 +28,12 @@ function common.list(pair)
   -- A snapshot is the better base: an incremental of many snapshots at once can't start at a bookmark.
   consider(pair.source:snapshots())
   consider(pair.source:bookmarks())
-  table.sort(list, function(a, b) return a.to.createtxg > b.to.createtxg end)
+  for i = 2, #list do
+    if list[i].to.createtxg > list[i - 1].to.createtxg then
+      table.sort(list, function(a, b) return a.to.createtxg > b.to.createtxg end)
+      break
+    end
+  end
   return list
 end
 

@@ -102,21 +102,47 @@ end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
 
-local function entries(ds, kind)
+-- A listing is in this order already, nearly always.
+local function sort_by_age(list)
+  for i = 2, #list do
+    if list[i].createtxg < list[i - 1].createtxg then return table.sort(list, by_age) end
+  end
+end
+
+local function build(ds, kind)
   local list = {}
   if ds.catalog then
-    for _, row in ipairs(ds.catalog:rows(ds.index)) do
-      if row.kind == kind and not ds.removed[kind .. row.name] then list[#list + 1] = entry(ds, row, lazily(ds)) end
+    local meta, is_removed = lazily(ds), next(ds.removed) and ds.removed or nil
+    for _, row in ipairs(ds.catalog:rows(ds.index, kind)) do
+      if row.kind == kind and not (is_removed and is_removed[kind .. row.name]) then list[#list + 1] = entry(ds, row, meta) end
     end
   end
   for _, added in ipairs(ds.added) do
     if added.kind == kind then list[#list + 1] = added end
   end
-  table.sort(list, by_age)
+  sort_by_age(list)
   return list
 end
 
---- The snapshots of a dataset, oldest first, as fresh tables: dataset, name, guid, createtxg, creation, userrefs, time, own; and if they are asked for,
+-- The lists of the last few datasets that were asked for: one decision looks at the same ones again and again.
+local RECENT = 4
+local recent, turn = {}, 0
+
+--- Gives up the remembered lists: the next ones are made of the listing alone, whatever a hook did to the last ones.
+function Dataset:forget() self.lists = nil end
+
+local function entries(ds, kind)
+  -- Renamed or listed anew, it is another one.
+  if not ds.lists or ds.lists.name ~= ds.name or ds.lists.catalog ~= ds.catalog then
+    turn = turn % RECENT + 1
+    if recent[turn] then recent[turn]:forget() end
+    recent[turn], ds.lists = ds, { name = ds.name, catalog = ds.catalog }
+  end
+  ds.lists[kind] = ds.lists[kind] or build(ds, kind)
+  return table.move(ds.lists[kind], 1, #ds.lists[kind], 1, {})
+end
+
+--- The snapshots of a dataset, oldest first, in a table of its own: dataset, name, guid, createtxg, creation, userrefs, time, own; and if they are asked for,
 -- used, written, referenced (bytes) and holds (array of tags).
 -- @return array
 function Dataset:snapshots() return entries(self, "@") end
@@ -133,6 +159,7 @@ function Dataset:add(kind, fields)
   fields.dataset = self.name
   fields.createtxg = fields.createtxg or math.maxinteger
   fields.userrefs = fields.userrefs or 0
+  self:forget()
   self.size_catalog, self.sizes = nil, nil
   self.added[#self.added + 1] = setmetatable(fields, lazily(self))
   return fields
@@ -140,6 +167,7 @@ end
 
 --- Notes that a snapshot or bookmark is gone. @param kind "@" or "#"; @param name the part after it
 function Dataset:remove(kind, name)
+  self:forget()
   for i, added in ipairs(self.added) do
     if added.kind == kind and added.name == name then
       table.remove(self.added, i)
@@ -151,6 +179,7 @@ end
 
 --- Notes how many holds a snapshot has now. @param name the part after the `@`; @param count holds
 function Dataset:set_userrefs(name, count)
+  self:forget()
   self.userrefs[name], self.tags = count, nil
   for _, added in ipairs(self.added) do
     if added.kind == "@" and added.name == name then added.userrefs = count end
@@ -171,9 +200,9 @@ end
 
 --- A side of a backup, nothing seen yet.
 -- @param host a host object; @param label "source" or "target"; @param names the names of this backup (moonpool.names)
--- @return side: host, label, names, datasets (by name)
+-- @return side: host, label, names, datasets (by name), origins (full names of all snapshots that clones were seen to be made of)
 function dataset.side(host, label, names)
-  return { host = host, label = label, names = names, datasets = {}, properties = {} }
+  return { host = host, label = label, names = names, datasets = {}, origins = {}, properties = {} }
 end
 
 local KINDS = { ["local"] = "local", received = "received", default = "none", ["-"] = "none", temporary = "local" }
@@ -215,6 +244,8 @@ local function note_dataset(side, name, row)
     refquota = row[9],
     refreservation = row[10],
   })
+  local origin = word(row[4])
+  if origin then side.origins[origin] = true end
 end
 
 local function list_datasets(side, query)

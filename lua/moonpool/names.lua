@@ -8,6 +8,9 @@ local errors = require "moonpool.error"
 
 local names = {}
 
+-- Names whose times are remembered: some megabytes.
+local MAX_KNOWN = 50000
+
 -- How many digits each letter stands for, and which field of a date it is.
 local LETTERS = {
   Y = { width = 4, field = "year" },
@@ -116,6 +119,8 @@ function names.new(format, backup_name, utc)
     old_pattern = "^" .. backup_name:gsub("%W", "%%%0") .. "%-(%d+)$",
     fields = fields,
     utc = utc and true or false,
+    known = {}, -- what names told: one snapshot's name recurs in all datasets
+    n_known = 0,
   }, methods)
 end
 
@@ -124,10 +129,7 @@ function methods:name(now, tag)
   return os.date((self.utc and "!" or "") .. self.format, math.floor(now)) .. (tag and "_" .. tag or "")
 end
 
---- The time that a name tells, or nil if it is not one of this backup: read strictly and completely, a `_TAG` behind
--- it allowed; or the old form `NAME-<epoch>`.
--- @param name the part after the `@`; @return seconds since the epoch, or nil
-function methods:time(name)
+local function time_told(self, name)
   local old = name:match(self.old_pattern)
   if old and #old >= 9 and #old <= 10 then return math.tointeger(tonumber(old)) end
   local captures = { name:match(self.pattern) }
@@ -136,6 +138,19 @@ function methods:time(name)
   local date = {}
   for i, field in ipairs(self.fields) do date[field] = math.tointeger(tonumber(captures[i])) end
   return time_of(date, self.utc)
+end
+
+--- The time that a name tells, or nil if it is not one of this backup: read strictly and completely, a `_TAG` behind
+-- it allowed; or the old form `NAME-<epoch>`.
+-- @param name the part after the `@`; @return seconds since the epoch, or nil
+function methods:time(name)
+  local time = self.known[name]
+  if time == nil then
+    if self.n_known == MAX_KNOWN then self.known, self.n_known = {}, 0 end
+    time = time_told(self, name) or false
+    self.known[name], self.n_known = time, self.n_known + 1
+  end
+  return time or nil
 end
 
 return names

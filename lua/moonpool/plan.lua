@@ -290,10 +290,7 @@ local function protection(s, facts)
 end
 
 local function thin_facts(side, pair, shared, snapshots)
-  local facts = { newest = snapshots[#snapshots], common_guid = shared and shared.to.guid, origins = {}, to_send = {} }
-  for _, ds in pairs(side.datasets) do
-    if ds.origin then facts.origins[ds.origin] = true end
-  end
+  local facts = { newest = snapshots[#snapshots], common_guid = shared and shared.to.guid, origins = side.origins, to_send = {} }
   if side.label == "source" and pair.target_name then
     for i = #snapshots, 1, -1 do
       local s = snapshots[i]
@@ -311,6 +308,9 @@ end
 -- @raise policy: a hook failed, so nothing of this dataset is destroyed; clock: it is earlier than the newest snapshot
 function plan.thin(run, side, pair)
   local ds = side == "source" and pair.source or pair.target
+  -- Nothing that a hook did to a snapshot's table earlier may weaken what protects it.
+  if pair.source then pair.source:forget() end
+  if pair.target then pair.target:forget() end
   local own = {}
   for _, s in ipairs(ds:snapshots()) do
     if s.own then own[#own + 1] = s end
@@ -319,8 +319,9 @@ function plan.thin(run, side, pair)
   if newest and newest.time > run.now then
     errors.fail("clock", "the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed", ds.name, newest.name)
   end
-  local reasons = plan.keep(run, side, pair, own)
+  -- Before the hook is asked, which is given the same snapshots.
   local facts = thin_facts(run[side], pair, common.newest(pair), own)
+  local reasons = plan.keep(run, side, pair, own)
   local destroy, protected = {}, {}
   for _, s in ipairs(own) do
     if not reasons[s] then
