@@ -1,5 +1,6 @@
 --- What a simulation left, for people: a picture of time in the terminal, tables of ages and gaps, and the same as SVG.
 
+local day_number = require("moonpool.names").day_number
 
 local picture = {}
 
@@ -53,18 +54,32 @@ end
 
 local BANDS = { { DAY, "up to a day" }, { 7 * DAY, "up to a week" }, { 31 * DAY, "up to a month" }, { 365 * DAY, "up to a year" }, { math.huge, "older" } }
 
--- Of one side: for each band of ages how many are kept, and the largest gap between neighbours.
-local function bands_of(list, now)
+-- The sides that a policy has, with what is kept there of the first dataset, and what was destroyed.
+local function sides_of(result)
+  local list = {}
+  for _, side in ipairs { "source", "target" } do
+    local ds = result.histories[1][side]
+    if ds then list[#list + 1] = { name = side, kept = ds.list, gone = result.gone[side] } end
+  end
+  return list
+end
+
+-- Of one side: for each band of ages how many are kept, the largest gap between neighbours, and how many were destroyed at that age.
+local function bands_of(side, now)
   local rows, lower = {}, 0
   for i, band in ipairs(BANDS) do
-    local row = { count = 0, gap = 0 }
-    for k, s in ipairs(list) do
+    local row = { count = 0, gap = 0, gone = 0 }
+    for k, s in ipairs(side.kept) do
       local age = now - s.time
       if age >= lower and age < band[1] then
         row.count = row.count + 1
-        local following = list[k + 1] and list[k + 1].time or now
+        local following = side.kept[k + 1] and side.kept[k + 1].time or now
         row.gap = math.max(row.gap, following - s.time)
       end
+    end
+    for _, s in ipairs(side.gone) do
+      local age = s.gone - s.time
+      if age >= lower and age < band[1] then row.gone = row.gone + 1 end
     end
     rows[i], lower = row, band[1]
   end
@@ -76,34 +91,46 @@ local function span(seconds)
   return seconds > 0 and ("%.3g h"):format(seconds / 3600) or "-"
 end
 
-local function table_of(result)
-  local history = result.histories[1]
-  local source, target = bands_of(history.source.list, result.now), bands_of(history.target.list, result.now)
-  local lines = { ("%-16s %8s %12s %8s %12s"):format("age", "source", "largest gap", "target", "largest gap") }
+local function table_of(result, sides)
+  local lines, rows = { ("%-13s"):format "age" }, {}
+  for _, side in ipairs(sides) do
+    lines[1] = lines[1] .. ("  %6s %11s %9s"):format(side.name, "largest gap", "destroyed")
+    rows[#rows + 1] = bands_of(side, result.now)
+  end
   for i, band in ipairs(BANDS) do
-    if source[i].count + target[i].count > 0 then
-      lines[#lines + 1] = ("%-16s %8d %12s %8d %12s"):format(band[2], source[i].count, span(source[i].gap), target[i].count, span(target[i].gap))
+    local line, n = ("%-13s"):format(band[2]), 0
+    for _, of in ipairs(rows) do
+      line = line .. ("  %6d %11s %9d"):format(of[i].count, span(of[i].gap), of[i].gone)
+      n = n + of[i].count + of[i].gone
     end
+    if n > 0 then lines[#lines + 1] = line end
   end
   return lines
 end
 
-local function total(result, side)
+-- "3380 snapshots on the source and 690 on the target", of all datasets.
+local function totals(result, sides)
+  local words = {}
+  for i, side in ipairs(sides) do
+    local n = 0
+    for _, history in ipairs(result.histories) do n = n + #history[side.name].list * #history.names end
+    words[i] = ("%d %son the %s"):format(n, i == 1 and "snapshots " or "", side.name)
+  end
+  return table.concat(words, " and ")
+end
+
+local function count_datasets(result)
   local n = 0
-  for _, history in ipairs(result.histories) do n = n + #history[side].list * #history.names end
+  for _, h in ipairs(result.histories) do n = n + #h.names end
   return n
 end
 
-local function side_lines(result, side, width, oldest)
-  local history = result.histories[1]
-  local kept = bar(counts(history[side].list, width, function(s) return result.now - s.time end, oldest))
-  local gone = bar(counts(result.gone[side], width, function(s) return s.gone - s.time end, oldest))
-  return { ("%-7s kept %s"):format(side, kept), ("%-7s gone %s"):format("", gone) }
-end
-
-local function oldest_age(result, side)
-  local oldest = result.histories[1][side].list[1]
-  return oldest and result.now - oldest.time or 0
+local function oldest_age(result, sides)
+  local oldest = DAY
+  for _, side in ipairs(sides) do
+    if side.kept[1] then oldest = math.max(oldest, result.now - side.kept[1].time) end
+  end
+  return oldest
 end
 
 --- What a simulation left, as text.
@@ -112,17 +139,19 @@ end
 -- @example io.write(picture.text(simulate.run(p, p.options, span), 80))
 function picture.text(result, width)
   width = math.max(20, width - 14)
-  local history = result.histories[1]
-  local oldest = math.max(DAY, oldest_age(result, "source"), oldest_age(result, "target"))
+  local sides = sides_of(result)
+  local oldest = oldest_age(result, sides)
   local lines = { ("%-12s %s"):format("age", axis(width, oldest)) }
-  for _, side in ipairs { "source", "target" } do table.move(side_lines(result, side, width, oldest), 1, 2, #lines + 1, lines) end
+  for _, side in ipairs(sides) do
+    local kept = counts(side.kept, width, function(s) return result.now - s.time end, oldest)
+    local gone = counts(side.gone, width, function(s) return s.gone - s.time end, oldest)
+    lines[#lines + 1] = ("%-7s kept %s"):format(side.name, bar(kept))
+    lines[#lines + 1] = ("%-7s gone %s"):format("", bar(gone))
+  end
   lines[#lines + 1] = ""
-  table.move(table_of(result), 1, #table_of(result), #lines + 1, lines)
+  table.move(table_of(result, sides), 1, #BANDS + 1, #lines + 1, lines)
   lines[#lines + 1] = ""
-  local datasets = 0
-  for _, h in ipairs(result.histories) do datasets = datasets + #h.names end
-  lines[#lines + 1] = ("%d runs, %d datasets: %d snapshots on the source and %d on the target now; shown is %s"):format(result.runs, datasets,
-    total(result, "source"), total(result, "target"), history.names[1])
+  lines[#lines + 1] = ("%d runs, %d datasets: %s now; shown is %s"):format(result.runs, count_datasets(result), totals(result, sides), result.histories[1].name)
   for _, f in ipairs(result.failures) do lines[#lines + 1] = ("failed %d times, first for %s: %s"):format(f.count, f.dataset, f.text) end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -152,13 +181,13 @@ end
 
 local function svg_row(result, side, y, first)
   local parts = {
-    ('<text x="8" y="%d">%s</text>'):format(y + 40, side),
+    ('<text x="8" y="%d">%s</text>'):format(y + 40, side.name),
     '<g fill="#ccc">',
-    gone_columns(result.gone[side], first, result.now, y),
+    gone_columns(side.gone, first, result.now, y),
     "</g>",
     '<g fill="#075">',
   }
-  for _, s in ipairs(result.histories[1][side].list) do
+  for _, s in ipairs(side.kept) do
     local x = x_of(s.time, first, result.now)
     parts[#parts + 1] = ('<rect x="%.1f" y="%d" width="1.5" height="20"><title>%s</title></rect>'):format(x, y + 65, escaped(s.name))
   end
@@ -166,32 +195,44 @@ local function svg_row(result, side, y, first)
   return table.concat(parts, "\n")
 end
 
+local function first_time(result, sides)
+  local first = result.now
+  for _, side in ipairs(sides) do
+    for _, list in ipairs { side.kept, side.gone } do
+      for _, s in ipairs(list) do first = math.min(first, s.time) end
+    end
+  end
+  return first
+end
+
+-- The beginnings of quarters below the rows.
+local function svg_axis(result, first, y)
+  local parts = {}
+  for year = tonumber(os.date("!%Y", first)), tonumber(os.date("!%Y", result.now)) do
+    for month = 1, 12, 3 do
+      local time = day_number(year, month, 1) * DAY
+      if time >= first and time <= result.now then
+        parts[#parts + 1] = ('<text x="%.0f" y="%d" fill="#555">%04d-%02d</text>'):format(x_of(time, first, result.now), y, year, month)
+      end
+    end
+  end
+  return table.concat(parts, "\n")
+end
+
 --- The same as a drawing: time across, a row a side, green what is kept now, grey how long the rest lived (on a logarithmic scale up to five years).
 -- @param result from `simulate.run`; @param title text; @return SVG
 -- @example io.open("kept.svg", "w"):write(picture.svg(result, "nas"))
 function picture.svg(result, title)
-  local first = result.now
-  for _, side in ipairs { "source", "target" } do
-    for _, list in ipairs { result.histories[1][side].list, result.gone[side] } do
-      for _, s in ipairs(list) do first = math.min(first, s.time) end
-    end
-  end
+  local sides = sides_of(result)
+  local first, height = first_time(result, sides), #sides * ROW
   local parts = {
-    ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">'):format(WIDTH, 2 * ROW + 60),
+    ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">'):format(WIDTH, height + 60),
     ('<text x="8" y="18">%s: %d runs, %s to %s</text>'):format(escaped(title), result.runs, os.date("!%Y-%m-%d", first), os.date("!%Y-%m-%d", result.now)),
-    svg_row(result, "source", 30, first), svg_row(result, "target", 30 + ROW, first),
   }
-  for year = tonumber(os.date("!%Y", first)), tonumber(os.date("!%Y", result.now)) do
-    for month = 1, 12, 3 do
-      local time = require "moonpool.names".day_number(year, month, 1) * DAY
-      if time >= first and time <= result.now then
-        parts[#parts + 1] = ('<text x="%.0f" y="%d" fill="#555">%04d-%02d</text>'):format(x_of(time, first, result.now), 2 * ROW + 45, year, month)
-      end
-    end
-  end
+  for i, side in ipairs(sides) do parts[#parts + 1] = svg_row(result, side, 30 + (i - 1) * ROW, first) end
+  parts[#parts + 1] = svg_axis(result, first, height + 45)
   parts[#parts + 1] = "</svg>\n"
   return table.concat(parts, "\n")
 end
-
 
 return picture

@@ -164,9 +164,7 @@ end
 -- Runs a policy on a simulated machine for some days, so that hooks meet what they will meet.
 local function try(p)
   local simulate = require "moonpool.simulate"
-  local values = { backup_name = "check", target_path = "target" }
-  for key, value in pairs(p.values) do values[key] = value end
-  local bound = p:with(values)
+  local bound = p:with(simulate.bound(p))
   bound:check_options(bound.options)
   return simulate.run(bound, bound.options, { start = 1767225600, every = 6 * 3600, count = 160, datasets = 2 }).failures
 end

@@ -82,13 +82,22 @@ describe("a simulation", function()
     assert.matches("^tank/new", all[1])
   end)
 
+  it("takes what is due only, on one side if there is no target", function()
+    local p = require "policies.snapshot"
+    local values = p:with(simulate.bound(p)).options
+    local result = simulate.run(p, values, { start = START, every = 600, count = 6 * 50, datasets = 2 })
+    assert.are.equal(100, result.taken)
+    assert.is_nil(result.histories[1].target)
+    assert.matches("source .*destroyed\n", picture.text(result, 80))
+  end)
+
   it("is a picture with both sides, the ages, and what failed", function()
     local _, result = quick(POLICIES["periods of the calendar"], 10800, 200, 2)
     local text = picture.text(result, 80)
     assert.matches("age +.*1w .*1d .*1h", text)
     assert.matches("source  kept", text)
     assert.matches("target  kept", text)
-    assert.matches("up to a day +6 +9 h +8 +3 h", text)
+    assert.matches("up to a day +6 +9 h +170 +8 +3 h +0", text)
     assert.matches("200 runs, 2 datasets", text)
     for line in text:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 100, line) end
     local svg = picture.svg(result, "a <b>")

@@ -23,12 +23,6 @@ local function declarations_of(p)
   return list
 end
 
--- Names that a simulation does not need to be told.
-local function bound_of(p)
-  local bound = { backup_name = "backup", target_path = "target" }
-  for key, value in pairs(p.values) do bound[key] = value end
-  return bound
-end
 
 local function progress()
   if not core.isatty(2) then return nil end
@@ -52,7 +46,7 @@ function command.run(args)
   local name = table.remove(args, 1)
   if not name or name:sub(1, 1) == "-" then errors.fail("usage", "simulate: which policy? A file, or a name of `moonpool policy list`") end
   local p = loader.policy(name)
-  local values, help = options.parse(declarations_of(p), args, { program = "moonpool simulate " .. name, summary = p.summary, bound = bound_of(p) })
+  local values, help = options.parse(declarations_of(p), args, { program = "moonpool simulate " .. name, summary = p.summary, bound = simulate.bound(p) })
   if not values then
     io.stdout:write(help, "\n")
     return 0
