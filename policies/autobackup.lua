@@ -31,8 +31,8 @@ return policy.new {
     end
     if (options.max_destroy or 0) > 100 then errors.fail("usage", "--max-destroy: %d is no share of 100", options.max_destroy) end
     if options.jobs == 0 then errors.fail("usage", "--jobs: at least 1") end
-    retention.parse(options.keep_source)
-    retention.parse(options.keep_target)
+    retention.check(options, "keep_source")
+    retention.check(options, "keep_target")
   end,
 
   names = function(_, options) return names.new(options.snapshot_format, options.backup_name, options.utc) end,

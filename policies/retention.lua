@@ -307,4 +307,14 @@ function retention.parse(text)
   return parsed[text]
 end
 
+--- Whether an option is such a text.
+-- @param options of a policy; @param name the option's, as a key: "keep_source"
+-- @raise usage: names the option and the element that is wrong
+-- @example retention.check({ keep_source = "10,1d1w" }, "keep_source")
+function retention.check(options, name)
+  local ok, err = pcall(retention.parse, options[name])
+  if ok then return end
+  errors.fail("usage", "%s", (err.message:gsub("^retention", "--" .. name:gsub("_", "-"))))
+end
+
 return retention

@@ -34,7 +34,8 @@ static char *prompt(EditLine *el)
     return text;
 }
 
-/* Asks Lua what to insert at the cursor: complete(text before it) gives a text, or nil. */
+/* Asks Lua what to insert at the cursor: complete(text before it) gives a text; true if it has shown a choice; or nil.
+ */
 static unsigned char complete(EditLine *el, int ch)
 {
     lines *l = lines_of(el);
@@ -46,7 +47,11 @@ static unsigned char complete(EditLine *el, int ch)
         return CC_ERROR;
     lua_pushvalue(l->L, l->complete);
     lua_pushlstring(l->L, line->buffer, (size_t)(line->cursor - line->buffer));
-    if (lua_pcall(l->L, 1, 1, 0) != LUA_OK || lua_type(l->L, -1) != LUA_TSTRING)
+    if (lua_pcall(l->L, 1, 1, 0) != LUA_OK)
+        answer = CC_ERROR;
+    else if (lua_isboolean(l->L, -1))
+        answer = CC_REDISPLAY;
+    else if (lua_type(l->L, -1) != LUA_TSTRING)
         answer = CC_ERROR;
     else
         answer = el_insertstr(el, lua_tostring(l->L, -1)) == 0 ? CC_REFRESH : CC_ERROR;

@@ -1,10 +1,8 @@
 --- The command line: what `moonpool` does with its arguments, and the exit status.
 
-local core = require "moonpool.core"
 local errors = require "moonpool.error"
 local loader = require "moonpool.loader"
 local log = require "moonpool.log"
-local options = require "moonpool.options"
 local sched = require "moonpool.sched"
 local suggest = require "moonpool.suggest"
 
@@ -38,27 +36,7 @@ local function usage(message, ...) errors.fail("usage", message, ...) end
 
 -- ---- running a policy -----------------------------------------------------------------------------------
 
--- How a policy reaches the world: the hosts of its options, the clock, the lock.
-local function environment()
-  local host = require "moonpool.host"
-  return {
-    open = function(destination, values)
-      return host.open(destination, { dry = values.test or false, ssh_config = values.ssh_config, ssh_program = values.ssh_program })
-    end,
-    clock = core.clock,
-    lock = true,
-  }
-end
-
-local function run_policy(p, args, program)
-  local values, help = options.parse(p.declarations, args, { program = program, summary = p.summary, bound = p.values })
-  if not values then
-    io.stdout:write(help, "\n")
-    return 0
-  end
-  log.level = values.debug and "debug" or values.verbose and "verbose" or "quiet"
-  return sched.run(p.run, p, values, environment()) or 0
-end
+local function run_policy(p, args, program) return sched.run(require "moonpool.command.run".policy, p, args, program) end
 
 -- ---- commands -------------------------------------------------------------------------------------------
 

@@ -158,4 +158,6 @@ function Host:close() self.handle:close() end
 Host.__close = Host.close
 Host.__tostring = function(self) return "host " .. self.name end
 
+host.methods = Host
+
 return host

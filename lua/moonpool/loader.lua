@@ -78,7 +78,10 @@ end
 
 -- Runs a chunk; whatever it raises is an error of that file.
 local function run_chunk(path, text, ...)
+  local outer = policy.loading
+  policy.loading = path
   local results = table.pack(pcall(compile(path, text), ...))
+  policy.loading = outer
   if results[1] then return table.unpack(results, 2, results.n) end
   if errors.is(results[2]) then error(results[2], 0) end
   errors.raise { code = "policy", message = tostring(results[2]) }
@@ -119,7 +122,7 @@ function loader.find_policy(name)
     hint = "moonpool policy list shows those that there are" }
 end
 
---- Loads a policy. @param name as for `find_policy`; @return policy; @raise policy: the file's syntax, what it raised, or it returns no policy
+--- Loads a policy. @param name as for `find_policy`; @return policy, path, text; @raise policy: the file's syntax, what it raised, or it returns no policy
 function loader.policy(name)
   loader.install()
   local path, text = loader.find_policy(name)
@@ -127,7 +130,7 @@ function loader.policy(name)
   if not policy.is(p) then
     refuse(path, ("returns %s, not a policy: it must end with `return policy.new { … }` or `return other:extend { … }`"):format(type(p)))
   end
-  return p
+  return p, path, text
 end
 
 local function add_names(list, seen, path, names)

@@ -33,15 +33,19 @@ for _, name in ipairs(policy.HOOKS) do
 end
 for name in pairs(FIELDS) do WORDS[#WORDS + 1] = name end
 
+--- The file that the loader runs, or nil: `return other:extend { … }` leaves nothing of the file on the stack.
+policy.loading = nil
+
 -- "file:line: policy 'nas'": where the policy is made, for messages.
 local function place(name)
   for level = 3, 8 do
     local info = debug.getinfo(level, "Sl")
-    if info and info.what ~= "C" and not info.source:find("moonpool/policy.lua", 1, true) and info.currentline > 0 then
+    if not info or info.source:find("moonpool/loader.lua", 1, true) then break end
+    if info.what ~= "C" and not info.source:find("moonpool/policy.lua", 1, true) and info.currentline > 0 then
       return ("%s:%d: policy '%s'"):format(info.short_src, info.currentline, name)
     end
   end
-  return ("policy '%s'"):format(name)
+  return ("%spolicy '%s'"):format(policy.loading and policy.loading .. ": " or "", name)
 end
 
 local function check_fields(fields, where)

@@ -161,29 +161,53 @@ end
 
 -- ---- is it right? ---------------------------------------------------------------------------------------
 
+-- The option that only the command line can give: the one that options which are otherwise right are refused for the lack of.
+local function wanted(bound)
+  local ok, err = pcall(bound.check_options, bound, bound.options)
+  if ok then return nil end
+  local option = errors.wrap(err).message:match "^%-%-([%l-]+):"
+  if not option or bound.options[option:gsub("-", "_")] ~= nil then error(err, 0) end
+  return "--" .. option
+end
+
 -- Runs a policy on a simulated machine for some days, so that hooks meet what they will meet.
+-- Returns what failed, and the option without which it could not be tried.
 local function try(p)
   local simulate = require "moonpool.simulate"
   local bound = p:with(simulate.bound(p))
-  bound:check_options(bound.options)
-  return simulate.run(bound, bound.options, { start = 1767225600, every = 6 * 3600, count = 160, datasets = 2 }).failures
+  local option = wanted(bound)
+  if option then return {}, option end
+  return simulate.run(bound, bound.options, { start = 1767225600, every = 6 * 3600, count = 160, datasets = 2, give_up = 1 }).failures
+end
+
+-- The options that a file itself declares and never reads: those whose names stand in its code once, but for those that moonpool reads.
+local function unused(p, path, text)
+  local complaints, known, code = {}, {}, text:gsub("%-%-[^\n]*", "")
+  for _, declaration in ipairs(require "policies.options") do known[declaration.name] = true end
+  for _, declaration in ipairs(p.own.options or {}) do
+    local name = declaration.name
+    local declared = code:find("name%s*=%s*[\"']" .. name .. "[\"']")
+    local _, count = code:gsub("%f[%w_]" .. name .. "%f[^%w_]", "")
+    if declared and count == 1 and not known[name] then complaints[#complaints + 1] = ("%s: option '%s' is declared, and never used"):format(path, name) end
+  end
+  return complaints
 end
 
 --- What is wrong with a policy; nothing is opened.
--- @param name as for `moonpool run`; @return array of complaints, one line each; empty if it is right
+-- @param name as for `moonpool run`
+-- @return array of complaints, one line each; empty if it is right; and the option without which it could not be tried on a simulated machine, or nil
 function policyfile.check(name)
-  local ok, p = pcall(loader.policy, name)
+  local ok, p, path, text = pcall(loader.policy, name)
   if not ok then return { errors.line(errors.wrap(p)) } end
-  local complaints = {}
-  if policy.has(p, "keep") then
-    local ran, failures = pcall(try, p)
-    if not ran then
-      complaints[1] = errors.line(errors.wrap(failures))
-    else
-      for i, f in ipairs(failures) do complaints[i] = f.text end
-    end
+  local complaints = unused(p, path, text)
+  if not policy.has(p, "keep") then return complaints end
+  local ran, failures, option = pcall(try, p)
+  if not ran then
+    complaints[#complaints + 1] = errors.line(errors.wrap(failures))
+    return complaints
   end
-  return complaints
+  for _, f in ipairs(failures) do complaints[#complaints + 1] = f.text end
+  return complaints, option
 end
 
 return policyfile

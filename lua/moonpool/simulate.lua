@@ -143,6 +143,7 @@ local function note_failure(state, history, err)
     state.failure_list[#state.failure_list + 1] = text
   end
   state.failures[text].count = state.failures[text].count + 1
+  state.failed = true
 end
 
 -- `decide` for all histories that there are.
@@ -194,9 +195,9 @@ end
 --- Runs a policy again and again.
 -- @param p a policy that extends `autobackup`; @param options its options, checked
 -- @param span { start = seconds since the epoch of the first run, every = seconds, count = runs, datasets = how many, churn = seconds after which a dataset
---   goes and another one comes, or nil, progress = function(done, count) or nil }
+--   goes and another one comes, or nil, progress = function(done, count) or nil, give_up = runs in a row with a failure after which it ends (10) }
 -- @return { histories = array of { names, source, target (nil without a target path) }, gone = { source, target = arrays of
---   { time, gone, dataset } }, failures = array of { text, count, dataset }, runs, taken, now }
+--   { time, gone, dataset } }, failures = array of { text, count, dataset }, runs (fewer than asked for if it gave up), taken, now }
 -- @raise policy: a hook that is asked about the whole run failed
 function simulate.run(p, options, span)
   local names = policy.ask(p, "names", options)
@@ -215,19 +216,22 @@ function simulate.run(p, options, span)
   local all = {}
   for i = 1, span.datasets do all[i] = ("tank/data%d"):format(i) end
   state.histories[1] = new_history(state, all)
-  local churned = 0
-  for i = 0, span.count - 1 do
-    local now = span.start + i * span.every
+  local churned, failed, runs = 0, 0, 0
+  while runs < span.count and failed < (span.give_up or 10) do
+    local now = span.start + runs * span.every
     if span.churn and now - span.start >= (churned + 1) * span.churn then
       churned = churned + 1
       churn(state, churned)
     end
+    state.failed = false
     step(state, now)
-    if span.progress then span.progress(i + 1, span.count) end
+    failed = state.failed and failed + 1 or 0
+    runs = runs + 1
+    if span.progress then span.progress(runs, span.count) end
   end
   local failures = {}
   for i, text in ipairs(state.failure_list) do failures[i] = { text = text, count = state.failures[text].count, dataset = state.failures[text].dataset } end
-  return { histories = state.histories, gone = state.gone, failures = failures, runs = span.count, taken = state.taken, now = state.run.now }
+  return { histories = state.histories, gone = state.gone, failures = failures, runs = runs, taken = state.taken, now = state.run.now }
 end
 
 return simulate

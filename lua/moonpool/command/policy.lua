@@ -1,6 +1,7 @@
 --- `moonpool policy new|edit|check|diff|list|show|doc`.
 
 local core = require "moonpool.core"
+local doc = require "moonpool.doc"
 local errors = require "moonpool.error"
 local loader = require "moonpool.loader"
 local log = require "moonpool.log"
@@ -65,27 +66,16 @@ function actions.diff(name)
 end
 
 function actions.check(name)
-  local complaints = policyfile.check(name)
+  local complaints, option = policyfile.check(name)
   for _, line in ipairs(complaints) do log.error("%s", line) end
-  if #complaints == 0 then io.stdout:write(name, ": is right, as far as can be seen without a pool\n") end
+  if #complaints == 0 then io.stdout:write(name, ": is right, as far as can be seen without ", option or "a pool", "\n") end
   return math.min(#complaints, 200)
-end
-
--- The comment at the beginning of a file.
-local function heading(text)
-  local lines = {}
-  for line in text:gmatch "([^\n]*)\n" do
-    local comment = line:match "^%-%-+ ?(.*)$"
-    if not comment then break end
-    lines[#lines + 1] = comment
-  end
-  return table.concat(lines, "\n")
 end
 
 function actions.doc(name)
   local _, text = loader.find_policy(name)
   local p = loader.policy(name)
-  io.stdout:write(heading(text), "\n\nHooks: ")
+  io.stdout:write(table.concat(doc.heading(text), "\n"), "\n\nHooks: ")
   local hooks = {}
   for _, hook in ipairs(policy.HOOKS) do
     if policy.has(p, hook) then hooks[#hooks + 1] = hook end

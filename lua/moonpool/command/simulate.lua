@@ -23,7 +23,6 @@ local function declarations_of(p)
   return list
 end
 
-
 local function progress()
   if not core.isatty(2) then return nil end
   local shown = 0
@@ -58,6 +57,10 @@ function command.run(args)
   local result = simulate.run(p, values, {
     start = now - count * values.every, every = values.every, count = count, datasets = values.datasets, churn = values.dataset_churn, progress = progress(),
   })
+  if result.runs < count then
+    if core.isatty(2) then io.stderr:write "\r\27[K" end
+    io.stderr:write(("moonpool: simulate: ended after %d of %d runs, since the last ones all failed\n"):format(result.runs, count))
+  end
   io.stdout:write(picture.text(result, core.columns() or 80))
   if values.svg then write_svg(values.svg, picture.svg(result, p.name)) end
   return math.min(#result.failures, 200)
