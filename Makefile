@@ -6,6 +6,7 @@
 #   make demo       a real backup on real pools
 #   make check      all tests; check-quick: those that need no virtual machine; asan, tsan: those in C and Lua with a sanitizer
 #   make bench      how fast it is beside what one would otherwise use (docs/performance.md); bench-check: only what can be counted
+#   make docs       build/docs: the Lua reference and the option reference, from the comments and declarations of the source
 #   make format     clang-format over the C files
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -47,7 +48,7 @@ LIBS      = $(shell pkg-config --libs libssh libedit 2>/dev/null)
 # Says what is made, or with V=1 the whole command.
 quiet = $(if $(V),,@printf '  %-5s %s\n' '$(1)' '$@';)
 
-.PHONY: all install install-compat deps demo check check-quick asan tsan bench bench-check bench-tools build-tests format clean force
+.PHONY: all install install-compat deps demo check check-quick asan tsan bench bench-check bench-tools build-tests docs format clean force
 all: $(O)/moonpool $(O)/libmoonpool.a $(O)/libmoonpool.so $(O)/lua/moonpool.so
 
 $(O)/%.o: src/%.c | $(O)/lua
@@ -139,7 +140,11 @@ demo:
 deps:
 	@tests/deps build
 
-install: all
+docs: all
+	@mkdir -p $(O)/docs
+	@$(O)/moonpool lua docs/references.lua $(O)/docs
+
+install: all docs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/lua/5.4 $(DESTDIR)$(PREFIX)/include \
 	  $(DESTDIR)$(PREFIX)/share/moonpool/policies $(DESTDIR)$(PREFIX)/share/doc/moonpool
 	install -m 755 $(O)/moonpool $(DESTDIR)$(PREFIX)/bin/moonpool
@@ -148,7 +153,7 @@ install: all
 	install -m 755 $(O)/lua/moonpool.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonpool.so
 	install -m 644 src/moonpool.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 policies/*.lua $(DESTDIR)$(PREFIX)/share/moonpool/policies/
-	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moonpool/
+	install -m 644 README.md LICENSE docs/*.md $(O)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moonpool/
 	printf 'prefix=%s\nName: moonpool\nDescription: scripting host for ZFS backup\nVersion: %s\nLibs: -L$${prefix}/lib -lmoonpool\nLibs.private: %s %s\nCflags: -I$${prefix}/include\n' \
 	  '$(PREFIX)' "$$(sed -n 's/^#define MP_VERSION "\(.*\)"/\1/p' src/moonpool.h)" '$(LIBS)' '$(LUA_LIBS)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moonpool.pc
 

@@ -30,11 +30,13 @@ local function run(chunk)
   end))
 end
 
--- The chunk of a text: an expression, else statements. nil and "more": it goes on in the next line; nil and what is wrong.
-local function compile(text, env)
-  local chunk = load("return " .. text, "=repl", "t", env)
+-- The chunk of a text whose first line is the n-th that was read: an expression, else statements.
+-- nil and "more": it goes on in the next line; nil and what is wrong.
+local function compile(text, n, env)
+  local above = ("\n"):rep(n - 1)
+  local chunk = load(above .. "return " .. text, "=repl", "t", env)
   if chunk then return chunk end
-  local statements, message = load(text, "=repl", "t", env)
+  local statements, message = load(above .. text, "=repl", "t", env)
   if statements then return statements end
   return nil, message:find "near <eof>$" and "more" or message
 end
@@ -73,12 +75,12 @@ local function terminal(env)
   end
 end
 
--- Reads a whole chunk, of one line or more. nil at the end; false: nothing to run. Then what is wrong, if anything.
-local function read_chunk(read, prompt, env)
+-- Reads a whole chunk, of one line or more, of which the first is the n-th. nil at the end; false: nothing to run. Then what is wrong, if anything.
+local function read_chunk(read, prompt, env, first)
   local text = read(prompt)
   while text do
     if not text:find "%S" then return false end
-    local chunk, message = compile(text, env)
+    local chunk, message = compile(text, first, env)
     if message ~= "more" then return chunk or false, message end
     local line = read((" "):rep(#prompt - 3) .. "-> ")
     if line == nil then return false, "the input ends inside a statement" end
@@ -98,13 +100,17 @@ end
 local function loop(read, prompt, write, complain)
   local env = names.environment()
   read = read or core.isatty(0) and terminal(env) or function() return (io.stdin:read "l") end
-  local failures = 0
+  local failures, count = 0, 0
+  local function counted(...)
+    count = count + 1
+    return read(...)
+  end
   local function failed(message)
     failures = failures + 1
     complain(message .. "\n")
   end
   while true do
-    local chunk, message = read_chunk(read, prompt, env)
+    local chunk, message = read_chunk(counted, prompt, env, count + 1)
     sched.forget_interrupts()
     if chunk == nil then return failures end
     if message then failed(message) end

@@ -42,17 +42,15 @@ function testing.world(options)
   return world
 end
 
---- Runs a policy on a world, quietly: from src to back/nas on dst, unless its options say otherwise.
--- @param world the world; @param options over the policy's, or nil; @param policy nil: autobackup
+--- Runs a policy on a world, quietly: as the backup "nas" from src to back/nas on dst, whatever names the policy itself is bound to.
+-- @param world the world; @param options over the policy's and over those names, or nil; @param policy nil: autobackup
 -- @return exit status as the program's, or nil if it raised; array of lines that were said, "level: text"; the error object
 -- @example local status, lines = t.backup(world, { keep_source = "7" })
 function testing.backup(world, options, policy)
   policy = policy or require "policies.autobackup"
   local given, lines, saved = {}, {}, log.sink
   log.sink = function(level, line) lines[#lines + 1] = level .. ": " .. line end
-  for key, value in pairs { backup_name = "nas", target_path = "back/nas" } do
-    if policy.values[key] == nil then given[key] = value end
-  end
+  given.backup_name, given.target_path = "nas", "back/nas"
   given.ssh_source, given.ssh_target = "src", "dst"
   for key, value in pairs(options or {}) do given[key] = value end
   local bound = policy:with(given)

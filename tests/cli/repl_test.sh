@@ -101,7 +101,7 @@ piped() {
   moonpool repl <script >out 2>err || status=$?
   same "$status" 1
   same "$(cat out)" 21
-  same "$(cat err)" 'repl:1: oh'
+  same "$(cat err)" 'repl:2: oh'
 }
 it 'a script on the standard input is run, and an error keeps what was defined' piped
 

@@ -46,7 +46,7 @@ describe("the loop", function()
   it("complains in one line, and goes on", function()
     local shown, complaints, _, status = session { "error 'broken'", "x = = 1", "4" }
     assert.equal("4\n", shown)
-    assert.equal("repl:1: broken\nrepl:1: unexpected symbol near '='\n", complaints)
+    assert.equal("repl:1: broken\nrepl:2: unexpected symbol near '='\n", complaints)
     assert.equal(1, status)
   end)
 

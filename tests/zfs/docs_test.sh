@@ -23,3 +23,5 @@ page() { # PAGE
 
 test_the_readme() { page README.md; }
 
+test_the_tutorial() { page docs/tutorial.md; }
+test_the_page_of_the_interactive_loop() { page docs/repl.md; }

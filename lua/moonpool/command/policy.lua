@@ -72,8 +72,19 @@ function actions.check(name)
   return math.min(#complaints, 200)
 end
 
+-- What a file of rules gives: its functions, and what stands above them.
+local function write_functions(entries)
+  for _, entry in ipairs(entries) do io.stdout:write("\n", entry.signature, "\n  ", table.concat(entry.comment, "\n  "), "\n") end
+end
+
 function actions.doc(name)
   local _, text = loader.find_policy(name)
+  local functions = doc.entries(text)
+  if #functions > 0 then
+    io.stdout:write(table.concat(doc.heading(text), "\n"), "\n")
+    write_functions(functions)
+    return 0
+  end
   local p = loader.policy(name)
   io.stdout:write(table.concat(doc.heading(text), "\n"), "\n\nHooks: ")
   local hooks = {}
