@@ -21,27 +21,12 @@ local DATASET_COLUMNS = { "name", "type", "guid", "written", "origin", "receive_
 local DATASET_LETTERS = "suussssuuu"
 local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
 local SNAPSHOT_LETTERS = "uuuu"
+local SNAPSHOT_FIELDS = table.move(SNAPSHOT_COLUMNS, 2, #SNAPSHOT_COLUMNS, 1, {})
 
 local function word(value) return value ~= "-" and value ~= "" and value or nil end
 
 local Dataset = {}
 Dataset.__index = Dataset
-
--- One row of the listing as the table that hooks see.
-local function entry(ds, row, meta)
-  local time = row.kind == "@" and ds.side.names and ds.side.names:time(row.name, row[3])
-  return setmetatable({
-    dataset = ds.name,
-    kind = row.kind,
-    name = row.name,
-    guid = row[1],
-    createtxg = row[2],
-    creation = row[3],
-    userrefs = ds.userrefs[row.name] or row[4],
-    time = time or row[3],
-    own = time ~= nil and time ~= false,
-  }, meta)
-end
 
 -- Columns of sizes, which zfs has to add up for every snapshot: listed only for who asks, then for all datasets of the side.
 local SIZE_COLUMNS, SIZE_LETTERS = { "name", "used", "written", "referenced" }, "uuu"
@@ -90,9 +75,21 @@ local function tags_of(ds, s)
   return ds.tags[ds.name .. "@" .. s.name] or {}
 end
 
+-- The time that a snapshot's name tells, and whether it is one of this backup: most decisions need neither.
+local function read_name(ds, s)
+  local names = ds.side.names
+  local time = rawget(s, "kind") == "@" and names and names:time(s.name, s.creation)
+  if rawget(s, "time") == nil then rawset(s, "time", time or s.creation) end
+  if rawget(s, "own") == nil then rawset(s, "own", time ~= nil and time ~= false) end
+end
+
 -- What entries of a dataset look up when it is asked for.
 local function lazily(ds)
   ds.meta = ds.meta or { __index = function(s, key)
+    if key == "time" or key == "own" then
+      read_name(ds, s)
+      return rawget(s, key)
+    end
     if rawget(s, "kind") ~= "@" then return nil end
     if SIZE_AT[key] then return size_of(ds, s.name, SIZE_AT[key]) end
     if key == "holds" then return tags_of(ds, s) end
@@ -102,25 +99,44 @@ end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
 
--- A listing is in this order already, nearly always.
+-- A listing is in this order already, nearly always. Returns true if this one was not.
 local function sort_by_age(list)
   for i = 2, #list do
-    if list[i].createtxg < list[i - 1].createtxg then return table.sort(list, by_age) end
+    if list[i].createtxg < list[i - 1].createtxg then
+      table.sort(list, by_age)
+      return true
+    end
   end
 end
 
-local function build(ds, kind)
-  local list = {}
-  if ds.catalog then
-    local meta, is_removed = lazily(ds), next(ds.removed) and ds.removed or nil
-    for _, row in ipairs(ds.catalog:rows(ds.index, kind)) do
-      if row.kind == kind and not (is_removed and is_removed[kind .. row.name]) then list[#list + 1] = entry(ds, row, meta) end
+-- The rows of the listing as the tables that hooks see, but for what the run has changed.
+local function listed(ds, kind)
+  local list = ds.catalog:entries(ds.index, kind, SNAPSHOT_FIELDS, ds.name, lazily(ds))
+  if next(ds.removed) then
+    local left = {}
+    for _, s in ipairs(list) do
+      if not ds.removed[kind .. s.name] then left[#left + 1] = s end
     end
+    list = left
   end
+  if next(ds.userrefs) then
+    for _, s in ipairs(list) do s.userrefs = ds.userrefs[s.name] or s.userrefs end
+  end
+  return list
+end
+
+-- Where a dataset notes of which listing it has seen that rows of a kind are in order.
+local IN_ORDER = { ["@"] = "snapshots_in_order", ["#"] = "bookmarks_in_order" }
+
+local function build(ds, kind)
+  local list, count = ds.catalog and listed(ds, kind) or {}, #ds.added
   for _, added in ipairs(ds.added) do
     if added.kind == kind then list[#list + 1] = added end
   end
-  sort_by_age(list)
+  -- What was in order once, stays so.
+  if count == 0 and ds[IN_ORDER[kind]] == ds.catalog then return list end
+  local was_sorted = sort_by_age(list)
+  if count == 0 and not was_sorted then ds[IN_ORDER[kind]] = ds.catalog end
   return list
 end
 

@@ -240,6 +240,19 @@ describe("a catalog", function()
     assert.same({ { kind = "", name = "", 12, "off" } }, c:rows(2))
   end)
 
+  it("has rows of one kind with names for their columns", function()
+    local c, meta = listing("us", text), {}
+    local entries = c:entries(1, "@", { "guid", "note" }, "tank", meta)
+    assert.same({
+      { dataset = "tank", kind = "@", name = "a", guid = 11, note = "-" }, { dataset = "tank", kind = "@", name = "b", guid = -1, note = "-" },
+    }, entries)
+    assert.equal(meta, getmetatable(entries[1]))
+    assert.same({}, c:entries(2, "@", { "guid", "note" }, "tank/b", meta))
+    assert.has_error(function() c:entries(1, "@", { "guid" }, "tank", meta) end)
+    assert.has_error(function() c:entries(1, "@", { "guid", 2 }, "tank", meta) end)
+    assert.has_error(function() c:entries(3, "@", { "guid", "note" }, "tank", meta) end)
+  end)
+
   it("finds a dataset by its name", function()
     local c = listing("us", text)
     assert.equal(2, c:find "tank/b")

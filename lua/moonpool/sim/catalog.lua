@@ -18,6 +18,20 @@ function Catalog:find(name) return self.numbers[name] end
 -- @return array of { kind = "" | "@" | "#", name = the part after it, or "", [1], [2], … = columns: integers and texts }
 function Catalog:rows(i) return self.by_dataset[i] end
 
+--- The rows of one kind, with names for their columns. @param i the dataset's number; @param kind "@" or "#"; @param columns array of names
+-- @param name what they have as `dataset`; @param meta their metatable; @return array
+function Catalog:entries(i, kind, columns, name, meta)
+  local list = {}
+  for _, row in ipairs(self.by_dataset[i]) do
+    if row.kind == kind then
+      local entry = { dataset = name, kind = kind, name = row.name }
+      for at, column in ipairs(columns) do entry[column] = row[at] end
+      list[#list + 1] = setmetatable(entry, meta)
+    end
+  end
+  return list
+end
+
 local function value_of(text, letter)
   if letter == "s" then return text end
   return text ~= "-" and text ~= "none" and zfs.parse_guid(text) or 0
