@@ -88,7 +88,9 @@ function zfs.valid_name(name, kind)
   if wanted ~= "" and not sep then return false, MISSING[kind] end
   if #name > MAX_NAME_BYTES then return false, "name is too long" end
   if rest and rest:find("[@#]") then return false, "multiple '@' and/or '#' delimiters in name" end
-  local fault = dataset_fault(dataset) or (rest and component_fault(rest))
+  -- OpenZFS says it so of any slash behind the delimiter (entity_namecheck).
+  local slash_fault = rest and rest:find("/", 1, true) and "trailing slash in name"
+  local fault = dataset_fault(dataset) or slash_fault or (rest and component_fault(rest))
   return fault == nil, fault
 end
 

@@ -284,6 +284,7 @@ end
 -- @return the value to keep; or nil and what zfs says
 function properties.check(letter, name, value, creating)
   local p = native.by_name[name]
+  if not p and letter == "s" and not zfs.is_user_property(name) then return nil, "this property can not be modified for snapshots" end
   if not p then
     if zfs.is_user_property(name) then return value end
     return nil, ("invalid property '%s'"):format(name)
@@ -293,6 +294,9 @@ function properties.check(letter, name, value, creating)
   if not p.on:find(letter, 1, true) then return nil, ("'%s' does not apply to datasets of this type"):format(name) end
   if p.kind == "word" and not p.words[value] then
     return nil, ("'%s' must be one of '%s'"):format(name, table.concat(p.word_list, " | "))
+  end
+  if name == "mountpoint" and value ~= "none" and value ~= "legacy" and value:sub(1, 1) ~= "/" then
+    return nil, "'mountpoint' must be an absolute path, 'none', or 'legacy'"
   end
   if p.kind == "size" or p.kind == "none" then return size_value(p, value) end
   return value

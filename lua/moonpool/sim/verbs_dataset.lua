@@ -30,6 +30,7 @@ local function make_room(c, name)
   local label = ("cannot create '%s'"):format(name)
   local valid, fault = zfs.valid_name(name)
   if not valid then c:fail(1, "%s: %s", label, fault) end
+  if not zfs.parent(name) then c:fail(1, "%s: missing dataset name", label) end
   if not c.machine.pools[zfs.pool(name)] then c:fail(1, "%s: no such pool '%s'", label, zfs.pool(name)) end
   if c.machine.datasets[name] then
     if c.opts.p then return false end
@@ -181,6 +182,8 @@ local function rename(c)
   c:expect(2, 2, "target dataset")
   local from, to = c:open(c.args[1]), c.args[2]
   if from.kind == "@" then return rename_snapshot(c, from, to) end
+  if from.name == to then return end
+  if not zfs.parent(to) then c:fail(1, "cannot create '%s': missing dataset name", to) end
   if zfs.pool(to) ~= from.pool.name then c:fail(1, "cannot rename to '%s': datasets must be within same pool", to) end
   if zfs.is_below(to, from.name) then
     c:fail(1, "cannot rename to '%s': New dataset name cannot be a descendant of current dataset name", to)

@@ -78,10 +78,20 @@ local function busy_text(machine)
   return "it's being held. Run 'zfs holds -r %s' to see holders."
 end
 
+-- Whether a receive that was cut off goes on from a snapshot: for zfs its state is a clone of it.
+local function is_partial_base(s)
+  local partial = s.dataset.partial
+  return partial and partial.fromguid == s.guid and not partial.first
+end
+
 local function refuse_clones(c, s)
   c:warn("cannot destroy '%s': snapshot has dependent clones", full_name(s))
   c:warn "use '-R' to destroy the following datasets:"
-  for _, ds in ipairs(dependents(c.machine, s)) do c:warn("%s", ds.name) end
+  if is_partial_base(s) then c:warn("%s/%%recv", s.dataset.name) end
+  for _, ds in ipairs(dependents(c.machine, s)) do
+    c:warn("%s", ds.name)
+    for _, own in ipairs(ds.snapshots) do c:warn("%s", full_name(own)) end
+  end
   c:stop(1)
 end
 
@@ -139,7 +149,7 @@ local function destroy_named_snapshots(c, name)
   if #list == 0 then c:fail(1, "could not find any snapshots to destroy; check snapshot names.") end
   if not c.opts.R and not c.opts.d then
     for _, s in ipairs(list) do
-      if next(s.clones) then refuse_clones(c, s) end
+      if next(s.clones) or is_partial_base(s) then refuse_clones(c, s) end
     end
   end
   destroy_snapshots(c, list)

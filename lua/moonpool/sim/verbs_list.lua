@@ -74,6 +74,7 @@ end
 -- All objects that a command is about. `letters` of -t, or those it has without -t: `default` for arguments, `shown` for what is below them.
 local function selected(c, default, shown)
   local letters = types_of(c)
+  if c.opts.d and not tonumber(c:value "d") then c:usage("%s is not an integer", c:value "d") end
   local depth = c.opts.r and math.huge or c.opts.d and tonumber(c:value "d") or nil
   if #c.args == 0 then
     local found = {}
@@ -268,9 +269,10 @@ verbs.get = {
 
 -- ---- set and inherit ------------------------------------------------------------------------------------
 
--- A quota below what is used is refused; so are volume sizes that are no sizes.
+-- A quota below what is used is refused, and one below what is referenced.
 local function limit_fault(o, name, value)
-  if name == "quota" and value > 0 and value < properties.used(o) then return "size is less than current used or reserved space" end
+  local least = name == "quota" and properties.used(o) or name == "refquota" and properties.get(o, "referenced") or 0
+  if least > 0 and value > 0 and value < least then return "size is less than current used or reserved space" end
 end
 
 local function set_one(c, o, name, text)
@@ -315,7 +317,8 @@ local function inherit(c)
   if p and p.edit == "ro" then c:fail(1, "%s property is read-only", name) end
   if p and p.edit == "set" and not c.opts.S then
     c:warn("'%s' property cannot be inherited", name)
-    if p.kind == "none" then c:warn("use 'zfs set %s=none' to clear", name) end
+    if p.kind ~= "none" then c:stop(1) end
+    c:warn("use 'zfs set %s=none' to clear", name)
     c:fail(1, "use 'zfs inherit -S %s' to revert to received value", name)
   end
   for _, target in ipairs(c.args) do

@@ -68,8 +68,17 @@ end
 
 local PARTIAL = "%s: destination %s contains partially-complete state from \"zfs receive -s\"."
 
+-- With -d what is missing below the named dataset is made, as `zfs create` would.
+local function make_parents(c, name)
+  local above = zfs.parent(name)
+  if not above or c.machine.datasets[above] then return end
+  make_parents(c, above)
+  birth.mount(birth.encrypt(c.machine:add_dataset(above, "filesystem")))
+end
+
 local function check_parent(c, item, name)
   local parent = zfs.parent(name)
+  if c.opts.d and not c.opts.n then make_parents(c, name) end
   local above = parent and c.machine.datasets[parent]
   if not above then
     c:warn("cannot open '%s': dataset does not exist", parent or name)
@@ -158,7 +167,8 @@ local function keep_partial(c, item, ds, came, is_new)
   }
   for flag in pairs(item.flags) do fields[flag] = true end
   ds.partial = {
-    first = is_new or (ds.partial and ds.partial.first) or nil, bytes = fields.bytes, toguid = item.toguid, token = token.encode(fields),
+    first = is_new or (ds.partial and ds.partial.first) or nil, bytes = fields.bytes, toguid = item.toguid, fromguid = item.fromguid,
+    token = token.encode(fields),
   }
   return true
 end
@@ -178,7 +188,7 @@ local function check_space(c, item, ds, is_new)
   if short <= 0 then return end
   local came = math.max(item.bytes - short, 0)
   keep_partial(c, item, ds, came, is_new)
-  if quota then c:fail(1, "%s: destination %s space quota exceeded.", label_of(item), quota) end
+  if quota then c:fail(1, "%s: destination %s space quota exceeded.", label_of(item), ds.name) end
   c:fail(1, "%s: out of space", label_of(item))
 end
 
@@ -290,7 +300,8 @@ local function abort(c)
   local name = c.args[1]
   local ds = c.machine.datasets[name]
   if not ds then
-    c:warn("cannot open '%s': dataset does not exist", name)
+    local _, fault = zfs.valid_name(name)
+    c:warn("cannot open '%s': %s", name, fault or "dataset does not exist")
     c:usage()
   end
   if not ds.partial then c:fail(1, "'%s' does not have any resumable receive state to abort", name) end

@@ -31,7 +31,8 @@ local function wanted(c)
     if sep ~= "@" then c:usage() end
     local ds = c.machine.datasets[owner]
     if not ds then
-      c:warn("cannot open '%s': dataset does not exist", owner)
+      local _, fault = zfs.valid_name(owner)
+      c:warn("cannot open '%s': %s", owner, fault or "dataset does not exist")
       c:usage()
     end
     local valid, fault = zfs.valid_name(name, "snapshot")
@@ -118,34 +119,49 @@ local function meant(c, name, what)
 end
 
 -- Every argument is an operation of its own: one that fails does not keep the others from being done.
+-- @param fn function(list of snapshots, tag, argument)
 local function each_argument(c, what, fn)
   c:expect(2)
   local tag = table.remove(c.args, 1)
   local valid, fault = zfs.valid_tag(tag)
   if not valid then c:usage("%s", fault) end
   for _, name in ipairs(c.args) do
-    for _, s in ipairs(meant(c, name, what) or {}) do fn(s, tag) end
+    local list = meant(c, name, what)
+    if list then fn(list, tag, name) end
   end
 end
 
 local function hold(c)
-  each_argument(c, "hold snapshot", function(s, tag)
-    if s.holds[tag] then
-      return c:complain("cannot hold snapshot '%s': tag already exists on this dataset", machines.full_name(s))
+  each_argument(c, "hold snapshot", function(list, tag)
+    -- What -r means is held together or not at all.
+    for _, s in ipairs(list) do
+      if s.holds[tag] then
+        return c:complain("cannot hold snapshot '%s': tag already exists on this dataset", machines.full_name(s))
+      end
     end
-    s.holds[tag] = math.floor(c.world.now)
-    s.userrefs = s.userrefs + 1
+    for _, s in ipairs(list) do
+      s.holds[tag] = math.floor(c.world.now)
+      s.userrefs = s.userrefs + 1
+    end
   end)
 end
 
 local function release(c)
-  each_argument(c, "release hold from snapshot", function(s, tag)
-    if not s.holds[tag] then
-      return c:complain("cannot release hold from snapshot '%s': no such tag on this dataset", machines.full_name(s))
+  each_argument(c, "release hold from snapshot", function(list, tag, name)
+    local held = {}
+    for _, s in ipairs(list) do
+      if s.holds[tag] then held[#held + 1] = s end
     end
-    s.holds[tag] = nil
-    s.userrefs = s.userrefs - 1
-    c.machine:reap(s)
+    if #held == 0 then
+      -- With -r those that have no such tag are passed over, and nothing is left to be there.
+      local why = c.opts.r and "dataset does not exist" or "no such tag on this dataset"
+      return c:complain("cannot release hold from snapshot '%s': %s", name, why)
+    end
+    for _, s in ipairs(held) do
+      s.holds[tag] = nil
+      s.userrefs = s.userrefs - 1
+      c.machine:reap(s)
+    end
   end)
 end
 
