@@ -54,8 +54,10 @@ function commands.policy(args) return require "moonpool.command.policy".run(args
 
 -- The policy that is named first, if one is; else autobackup.
 local function named_policy(args)
-  local found = args[1] and args[1]:sub(1, 1) ~= "-" and pcall(loader.find_policy, args[1])
-  return found and #args > 1 and table.remove(args, 1) or "autobackup"
+  local word = args[1] or "-"
+  if word:sub(1, 1) == "-" then return "autobackup" end
+  local is_file = word:find "/" or word:find "%.lua$"
+  return (is_file or pcall(loader.find_policy, word)) and table.remove(args, 1) or "autobackup"
 end
 
 function commands.explain(args)

@@ -153,6 +153,7 @@ function picture.text(result, width)
   lines[#lines + 1] = ""
   lines[#lines + 1] = ("%d runs, %d datasets: %s now; shown is %s"):format(result.runs, count_datasets(result), totals(result, sides), result.histories[1].name)
   for _, f in ipairs(result.failures) do lines[#lines + 1] = ("failed %d times, first for %s: %s"):format(f.count, f.dataset, f.text) end
+  for i, line in ipairs(lines) do lines[i] = line:gsub(" +$", "") end
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -133,6 +133,11 @@ it 'tests of a policy run on simulated machines with faults, and say what is wro
 explain() {
   refused 253 'explain: ' moonpool explain
   refused 253 'explain: ' moonpool explain nas --verbose
+  refused 255 './none.lua' moonpool explain ./none.lua tank/a
+  # A word that is a policy's name is that policy, not the name of a backup.
+  mkdir -p "$own"
+  echo 'return require "policies.autobackup":extend { name = "vault", options = { backup_name = "v", keep_source = "oh" } }' >"$own/vault.lua"
+  refused 253 '--keep-source' moonpool explain vault tank/a
 }
 it 'explain wants to be told what' explain
 

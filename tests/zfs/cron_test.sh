@@ -21,7 +21,7 @@ equal() { # NAME TARGET-ROOT
 test_backups_every_minute_with_datasets_that_come_change_are_renamed_and_go() {
   zfs create "$src/hour"
   zfs set autobackup:hour=true "$src/hour"
-  for minute in $(seq 10 $((9 + ${MINUTES:-20}))); do
+  for minute in $(seq 10 $((9 + ${MINUTES:-10}))); do
     case $((minute % 10)) in
       1) zfs create "$src/hour/d$minute" ;;
       3) write_file "$src/hour/d$((minute - 2))" 20 ;;
@@ -72,7 +72,7 @@ test_killed_at_any_moment_nothing_common_is_lost_and_the_next_run_puts_all_right
   zfs set autobackup:kills=true "$src/kills"
   moonpool autobackup kills "$dst/kills"
   local n way
-  for n in $(seq "${KILLS:-5}"); do
+  for n in $(seq "${KILLS:-4}"); do
     write_file "$src/kills/a" $((RANDOM % 8000 + 100)) big
     way=
     [ $((n % 2)) = 0 ] || way="--ssh-source far --ssh-config $ssh_config"
