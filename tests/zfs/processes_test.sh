@@ -29,7 +29,7 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
   echo "who started how many, with a new snapshot each:
 $starters"
   forks=$(echo "$starters" | awk '{ n += $1 } END { print n }')
-  [ "$forks" -le $((5 * 60 + 30)) ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
+  [ "$forks" -le $((5 * 60 + 40)) ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
   [ "$started" -le 720 ] || fail "$started processes and threads for 60 datasets with a new snapshot each, the kernel's own included"
   echo "processes and threads started: $counts, with a new snapshot each $forks, and $started with the kernel's own"
 }
