@@ -171,9 +171,15 @@ function agrees.real(host, src, dst)
       return host:run({ "sh", "-c", shell_line(stages) }, { check = false })
     end,
     clear = function()
-      local held = [[zfs list -H -o name,userrefs -t snapshot -r "$1" | while IFS="$(printf '\t')" read -r s n; do
-        [ "$n" = 0 ] || zfs holds -H "$s" | cut -f2 | while read -r t; do zfs release "$t" "$s"; done; done; zfs destroy -Rf "$1" || true]]
-      for _, pool in ipairs { src, dst } do host:run { "sh", "-c", held, "sh", pool } end
+      -- One listing tells what is to be let go and destroyed; most scripts leave little.
+      local clear = [[zfs list -H -o name,userrefs -t all -r "$@" | { held= left=
+        while IFS="$(printf '\t')" read -r s n; do
+          case $s in *@*) [ "$n" = 0 ] || held="$held $s" ;; */*) left=1 ;; esac
+          case $s in *[@#]*) left=1 ;; esac
+        done
+        [ -z "$held" ] || zfs holds -H $held | cut -f 1,2 | while read -r s t; do zfs release "$t" "$s"; done
+        [ -z "$left" ] || for pool; do zfs destroy -Rf "$pool" || true; done; }]]
+      host:run { "sh", "-c", clear, "sh", src, dst }
     end,
   }
 end
