@@ -14,5 +14,5 @@ teardown() {
 }
 
 test_every_script_ends_the_same_on_the_simulator_and_on_this_zfs() {
-  moonpool lua "$tests/sim_agrees.lua" simsrc simdst "$checkout"/tests/lua/scripts/*.txt
+  moonpool lua "$tests/zfs/sim_agrees.lua" simsrc simdst "$checkout"/tests/lua/scripts/*.txt
 }
