@@ -5,8 +5,8 @@
 # The loop on a terminal; what is written to the file "keys" is typed. Its screen is the file "screen".
 terminal() {
   mkfifo keys
-  # What a shell starts in the background ignores Ctrl-C.
-  TERM=xterm env --default-signal=INT script -qfec "moonpool repl $*" /dev/null <keys >screen 2>&1 &
+  # What a shell starts in the background ignores Ctrl-C; a shell that stayed between would end of it.
+  TERM=xterm env --default-signal=INT script -qfec "exec moonpool repl $*" /dev/null <keys >screen 2>&1 &
   pid=$!
   exec 9>keys
   seen 'moonpool'
