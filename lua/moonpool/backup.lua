@@ -14,7 +14,6 @@ local settle = require "moonpool.settle"
 local snapshot = require "moonpool.snapshot"
 local thin = require "moonpool.thin"
 local transfer = require "moonpool.transfer"
-local zfs = require "moonpool.zfs"
 
 local backup = {}
 
@@ -71,11 +70,8 @@ end
 local function written_since_ours(run)
   local written = {}
   for name, list in pairs(plan.written_questions(run)) do
-    for batch in zfs.batches(list, 100000) do
-      local argv = zfs.get_argv { properties = { "written@" .. name }, datasets = batch }
-      for _, row in ipairs(zfs.parse_get(run.source.host:run(argv).out)) do
-        written[row.name] = math.tointeger(tonumber(row.value)) or 0
-      end
+    for _, row in ipairs(dataset.get(run.source, { properties = { "written@" .. name } }, list)) do
+      written[row.name] = math.tointeger(tonumber(row.value)) or 0
     end
   end
   return written

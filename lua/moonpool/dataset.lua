@@ -264,40 +264,51 @@ local function note_dataset(side, name, row)
   if origin then side.origins[origin] = true end
 end
 
+--- The datasets that a command did not find, by its message: others may destroy some while a run looks.
+-- @param err an error object; @return array of names, none if the error is another one
+function dataset.not_found(err)
+  local names = {}
+  if not errors.is(err, "exit") then return names end
+  for name in (err.stderr or ""):gmatch "'([^'\n@#]+)[^'\n]*': dataset does not exist" do names[#names + 1] = name end
+  return names
+end
+
+-- Lists what is there of the datasets that are named, and forgets those that are gone meanwhile.
+local function list_existing(side, query, letters)
+  local catalog, err = side.host:list(zfs.list_argv(query), letters, { check = false })
+  local gone = dataset.not_found(err)
+  if err and #gone == 0 then errors.raise(err) end
+  for _, name in ipairs(gone) do side.datasets[name] = nil end
+  return catalog
+end
+
 local function list_datasets(side, query)
   query.types, query.columns = { "filesystem", "volume" }, DATASET_COLUMNS
-  local catalog = side.host:list(zfs.list_argv(query), DATASET_LETTERS)
+  local catalog = list_existing(side, query, DATASET_LETTERS)
   for i = 1, catalog:datasets() do
     local row = catalog:rows(i)[1]
     if row then note_dataset(side, catalog:name(i), row) end
   end
 end
 
---- Sees datasets by name, without their snapshots.
--- @param side a side; @param list names that exist; @raise what the command met
+--- Sees datasets by name, without their snapshots; not those that are gone meanwhile.
+-- @param side a side; @param list names; @raise what the command met
 function dataset.load(side, list)
   for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do list_datasets(side, { datasets = batch, depth = 0 }) end
-end
-
-local function is_missing(err)
-  return errors.is(err, "exit") and (err.stderr or ""):find("dataset does not exist", 1, true) ~= nil
 end
 
 --- Sees a dataset and everything below it, without snapshots. A dataset that does not exist leaves the side empty.
 -- @param side a side; @param root a dataset's name; @return true if it exists; @raise what else the command met
 function dataset.load_tree(side, root)
-  local ok, err = pcall(list_datasets, side, { datasets = { root }, recursive = true })
-  if ok then return true end
-  if is_missing(err) then return false end
-  errors.raise(err)
+  list_datasets(side, { datasets = { root }, recursive = true })
+  return side.datasets[root] ~= nil
 end
 
 --- Sees one dataset anew, with its snapshots. @param side a side; @param name the dataset's; @return dataset, or nil if it is not there; @raise
 function dataset.reload(side, name)
   side.datasets[name] = nil
-  local ok, err = pcall(list_datasets, side, { datasets = { name }, depth = 0 })
-  if not ok and not is_missing(err) then errors.raise(err) end
-  if ok then dataset.load_snapshots(side, { name }) end
+  list_datasets(side, { datasets = { name }, depth = 0 })
+  if side.datasets[name] then dataset.load_snapshots(side, { name }) end
   return side.datasets[name]
 end
 
@@ -308,12 +319,12 @@ function dataset.note_created(side, name)
   return side.datasets[name]
 end
 
---- Sees the snapshots and bookmarks of datasets already seen.
+--- Sees the snapshots and bookmarks of datasets already seen; forgets those that are gone meanwhile.
 -- @param side a side; @param list their names; @raise what the command met
 function dataset.load_snapshots(side, list)
   for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
-    local argv = zfs.list_argv { types = { "snapshot", "bookmark" }, columns = SNAPSHOT_COLUMNS, datasets = batch, depth = 1 }
-    local catalog = side.host:list(argv, SNAPSHOT_LETTERS)
+    local query = { types = { "snapshot", "bookmark" }, columns = SNAPSHOT_COLUMNS, datasets = batch, depth = 1 }
+    local catalog = list_existing(side, query, SNAPSHOT_LETTERS)
     for _, name in ipairs(batch) do
       local ds = side.datasets[name]
       if ds then
@@ -352,6 +363,20 @@ end
 --- The pool of a dataset. @param side a side; @param name a dataset's name; @return its properties, as in `dataset.pools`; nil if it is not known
 function dataset.pool(side, name) return dataset.pools(side)[zfs.pool(name)] end
 
+--- Asks for properties of many datasets. What is gone meanwhile has no row.
+-- @param side a side; @param query as for `zfs.get_argv`, without datasets; @param list names
+-- @return array of { name, property, value, source }; @raise what the command met
+function dataset.get(side, query, list)
+  local rows = {}
+  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+    query.datasets = batch
+    local result = side.host:run(zfs.get_argv(query), { check = false })
+    if result.error and #dataset.not_found(result.error) == 0 then errors.raise(result.error) end
+    for _, row in ipairs(zfs.parse_get(result.out)) do rows[#rows + 1] = row end
+  end
+  return rows
+end
+
 --- A property of a dataset, asked for all of them at once. @param side a side; @param name a dataset's name; @param property any; @param all names
 --   that will be asked about too; @return text, or nil if it is not set; @raise exit: there is no such property
 function dataset.property(side, name, property, all)
@@ -362,11 +387,8 @@ function dataset.property(side, name, property, all)
     for _, other in ipairs(all) do
       if known[other] == nil and other ~= name then unknown[#unknown + 1] = other end
     end
-    for batch in zfs.batches(unknown, MAX_ARGUMENT_BYTES) do
-      for _, row in ipairs(zfs.parse_get(side.host:run(zfs.get_argv { properties = { property }, datasets = batch }).out)) do
-        known[row.name] = row.value ~= "-" and row.value
-      end
-    end
+    for _, other in ipairs(unknown) do known[other] = false end
+    for _, row in ipairs(dataset.get(side, { properties = { property } }, unknown)) do known[row.name] = row.value ~= "-" and row.value end
   end
   return known[name] or nil
 end
@@ -391,12 +413,9 @@ end
 function dataset.local_properties(side, list)
   local found, all = {}, {}
   for i, pair in ipairs(list) do all[i] = pair.name end
-  for batch in zfs.batches(all, MAX_ARGUMENT_BYTES) do
-    local argv = zfs.get_argv { properties = { "all" }, sources = { "local", "received" }, datasets = batch }
-    for _, row in ipairs(zfs.parse_get(side.host:run(argv).out)) do
-      found[row.name] = found[row.name] or {}
-      table.insert(found[row.name], { name = row.property, value = row.value, source = row.source })
-    end
+  for _, row in ipairs(dataset.get(side, { properties = { "all" }, sources = { "local", "received" } }, all)) do
+    found[row.name] = found[row.name] or {}
+    table.insert(found[row.name], { name = row.property, value = row.value, source = row.source })
   end
   return found
 end

@@ -15,6 +15,7 @@ Host.__index = Host
 local OPTIONS = {
   dry = "boolean", ssh_config = "string", ssh_program = "string", connect_timeout = "number", dead_after = "number", no_shell = "boolean",
 }
+local LIST_OPTIONS = { check = "boolean" }
 local RUN_OPTIONS = { input = "string", timeout = "number", limit = "number", check = "boolean" }
 local PIPE_OPTIONS = { buffer = "number", rate = "number", stall_timeout = "number", on_start = "function" }
 
@@ -121,12 +122,14 @@ end
 
 --- Runs a `zfs list -Hp` into a catalog, as it arrives.
 -- @param argv the command; @param columns one letter per column after the name: u a number, s a word
--- @return catalog of the core; @raise what the command met; parse
-function Host:list(argv, columns)
+-- @param options { check = false to get a failure as a result } or nil
+-- @return catalog of the core, and the error object of what failed if check is false; @raise what the command met; parse
+function Host:list(argv, columns, options)
+  check_options("list", options or {}, LIST_OPTIONS)
   local catalog = core.catalog(columns)
   local result = run(self, argv, {}, catalog)
-  if result.error then errors.raise(result.error) end
-  return catalog
+  if result.error and not (options and options.check == false) then errors.raise(result.error) end
+  return catalog, result.error
 end
 
 --- Runs a pipe of programs, on any hosts.

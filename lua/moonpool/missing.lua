@@ -41,11 +41,8 @@ end
 -- Those that have the mark themselves, not from the dataset above.
 local function marked_themselves(run, names)
   local list = {}
-  for batch in zfs.batches(names, 100000) do
-    local argv = zfs.get_argv { properties = { dataset.MARK }, datasets = batch }
-    for _, row in ipairs(zfs.parse_get(run.target.host:run(argv).out)) do
-      if row.source == "local" then list[#list + 1] = row.name end
-    end
+  for _, row in ipairs(dataset.get(run.target, { properties = { dataset.MARK } }, names)) do
+    if row.source == "local" then list[#list + 1] = row.name end
   end
   return list
 end
@@ -63,7 +60,10 @@ function missing.find(run)
   names = marked_themselves(run, names)
   dataset.load_snapshots(run.target, names)
   local list = {}
-  for i, name in ipairs(names) do list[i] = { name = name, target_name = name, target = run.target.datasets[name] } end
+  for _, name in ipairs(names) do
+    local there = run.target.datasets[name]
+    if there then list[#list + 1] = { name = name, target_name = name, target = there } end
+  end
   return list
 end
 

@@ -76,6 +76,16 @@ local function observe_source(run)
   for i, pair in ipairs(run.pairs) do list[i] = pair.name end
   log.info("Getting source snapshot-list from %s", run.source.host.name)
   dataset.load_all(run.source, list)
+  local there = {}
+  for _, pair in ipairs(run.pairs) do
+    pair.source = run.source.datasets[pair.name]
+    if pair.source then
+      there[#there + 1] = pair
+    else
+      log.info("Ignoring: %s (destroyed meanwhile)", pair.name)
+    end
+  end
+  run.pairs = there
 end
 
 local function observe_target(run)
@@ -123,7 +133,6 @@ function observe.run(run)
   run.pairs = plan.pairs(run, named(run, list))
   if run.target then prepare_target(run) end
   observe_source(run)
-  for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
   if run.target then observe_target(run) end
   if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
   if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end

@@ -38,10 +38,13 @@ local function note_made(run, name, made)
   local seen = dry and {} or dataset.look(run.source.host, full)
   for i, pair in ipairs(made) do
     local found = seen[full[i]] or dry and { guid = full[i], creation = run.now }
-    if not found then
-      errors.raise { code = "verify", host = run.source.host.name, message = full[i] .. " was made, but is not there" }
+    if found then
+      local s = { name = name, guid = found.guid, createtxg = found.createtxg, creation = found.creation, time = run.names:time(name), own = true }
+      pair.source:add("@", s)
+    else
+      local gone = { code = "verify", host = run.source.host.name, message = full[i] .. " was made, but is not there" }
+      failure.guard(run, pair, errors.raise, gone)
     end
-    pair.source:add("@", { name = name, guid = found.guid, createtxg = found.createtxg, creation = found.creation, time = run.names:time(name), own = true })
   end
 end
 
@@ -76,6 +79,28 @@ local function take(run, pool, full)
   end
 end
 
+-- Takes the snapshots of the datasets that are still there; a run goes on without those that others destroyed meanwhile. Returns the former.
+local function take_existing(run, pool, datasets, name)
+  local full, there = {}, {}
+  for i, ds in ipairs(datasets) do full[i] = ds .. "@" .. name end
+  local ok, err = failure.try(take, run, pool, full)
+  if ok then return datasets end
+  local gone = {}
+  for _, ds in ipairs(dataset.not_found(err)) do gone[ds] = true end
+  for _, ds in ipairs(datasets) do
+    if gone[ds] then
+      log.info("Ignoring: %s (destroyed meanwhile)", ds)
+    else
+      there[#there + 1] = ds
+    end
+  end
+  if #there == #datasets then errors.raise(err) end
+  for i = #run.pairs, 1, -1 do
+    if gone[run.pairs[i].name] then table.remove(run.pairs, i) end
+  end
+  return #there > 0 and take_existing(run, pool, there, name) or there
+end
+
 --- Makes the snapshots of a plan.
 -- @param run the run; @param planned from `plan.snapshots`
 -- @raise a pool on which it was not possible
@@ -90,12 +115,7 @@ function snapshot.make(run, planned)
   local by_name, made = {}, {}
   for _, pair in ipairs(run.pairs) do by_name[pair.name] = pair end
   for _, part in ipairs(planned.pools) do
-    local full = {}
-    for i, ds in ipairs(part.datasets) do
-      full[i] = ds .. "@" .. name
-      made[#made + 1] = by_name[ds]
-    end
-    take(run, part.pool, full)
+    for _, ds in ipairs(take_existing(run, part.pool, part.datasets, name)) do made[#made + 1] = by_name[ds] end
   end
   note_made(run, name, made)
 end

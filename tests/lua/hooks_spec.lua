@@ -195,3 +195,51 @@ describe("a hook that fails", function()
     assert.are.equal(1, #helper.snapshots(world:host "src", "tank/a/b"))
   end)
 end)
+
+describe("a dataset that somebody else destroys during a run", function()
+  -- Destroys it when a hook is asked for the first time; returns the run's exit status and what was said of tank/a/b.
+  local function destroyed_in(hook, hooks)
+    local world, gone = helper.world(), false
+    hooks = hooks or {}
+    hooks[hook] = function()
+      if gone then return end
+      gone = true
+      world:host("src"):run { "zfs", "destroy", "-r", "tank/a/b" }
+    end
+    local status, lines, err = run_with(world, hooks)
+    assert.is_nil(err)
+    assert.is_true(gone)
+    assert.are.equal(1, #helper.snapshots(world:host "dst", "back/nas/tank/a"))
+    return status, said(lines)
+  end
+
+  it("is left out if it is gone before it was looked at", function()
+    local asked
+    local status, lines = destroyed_in("select", { order = function(_, list, ctx) asked = { #list, ctx.now } end })
+    assert.are.equal(0, status, lines)
+    assert.are.equal("", lines)
+    assert.are.equal(1, asked[1])
+  end)
+
+  it("has no properties, and the others have theirs", function()
+    local world, seen = helper.world(), {}
+    local status = run_with(world, { select = function(_, ds, ctx)
+      if ds.name == "tank" then world:host("src"):run { "zfs", "destroy", "-r", "tank/a/b" } end
+      seen[ds.name] = tostring(ctx.properties.type)
+    end })
+    assert.are.equal(0, status)
+    assert.are.same({ tank = "filesystem", ["tank/a"] = "filesystem", ["tank/a/b"] = "nil" }, seen)
+  end)
+
+  it("is left out if it is gone when the snapshots are made", function()
+    local status, lines = destroyed_in "snapshot"
+    assert.are.equal(0, status, lines)
+    assert.are.equal("", lines)
+  end)
+
+  it("is a failure of its own if it is gone after that", function()
+    local status, lines = destroyed_in "order"
+    assert.are.equal(1, status, lines)
+    assert.matches("tank/a/b", lines)
+  end)
+end)

@@ -201,6 +201,40 @@ two'
   assert_eq "$(property "$(target ordinary)" org:odd)" "a	b'c\"d"
 }
 
+test_what_others_destroy_during_a_run_stops_nothing_else() {
+  zfs create "$src/race"
+  zfs set autobackup:race=true "$src/race"
+  # A zfs that is slow enough for somebody else to destroy a dataset just before the command that has this in it.
+  mkdir bin
+  cat >bin/zfs <<'END'
+#!/bin/bash
+if [[ -s $MOMENT && "$*" == *"$(cat "$MOMENT")"* ]]; then
+  : >"$MOMENT"
+  "$ZFS" destroy -r "$VICTIM"
+fi
+exec "$ZFS" "$@"
+END
+  chmod 755 bin/zfs
+  ZFS=$(command -v zfs) MOMENT=$PWD/moment VICTIM=$src/race/b PATH=$PWD/bin:$PATH
+  export ZFS MOMENT VICTIM
+  local day=10 moment
+  for moment in "list -Hp -d 0 -t" "list -Hp -d 1 -t snapshot" "snapshot $src/race@" "get -Hp -o name,property,source,value type"; do
+    for ds in a b c; do exists "$src/race/$ds" || zfs create "$src/race/$ds"; done
+    write_file "$src/race/c" 64 "day$day"
+    cat >mine.lua <<END
+return require "policies.autobackup":extend { select = function(_, _, ctx) if ctx.type == "volume" then return false end end }
+END
+    chmod 600 mine.lua
+    echo "$moment" >moment
+    moonpool run "$PWD/mine.lua" race "$dst/race" --now "202601${day}000000" 2>err
+    assert_eq "$(cat moment err)" '' "$moment"
+    assert_missing "$src/race/b"
+    same_guids "$src/race/c" "$(target race/c)"
+    day=$((day + 1))
+  done
+  assert_eq "$(count "$(target race/c)")" 4
+}
+
 test_filters_compress_and_jobs() {
   tree pipes
   for i in 1 2 3; do zfs create "$src/pipes/sub/$i"; done

@@ -4,7 +4,7 @@
 setup() {
   for name in simsrc simdst; do
     truncate -s 192M "$TMP/$name.pool"
-    zpool create -f -o cachefile=none -O mountpoint="$TMP/mnt/$name" -O atime=off "$name" "$TMP/$name.pool"
+    zpool create -f -o cachefile=none -O mountpoint="$TMP/mnt/$name" "$name" "$TMP/$name.pool"
   done
 }
 

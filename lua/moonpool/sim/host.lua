@@ -104,8 +104,11 @@ end
 
 --- Runs a `zfs list` into a catalog.
 -- @param argv the command; @param columns one letter per column after the name: u a number, s a word
--- @return catalog; @raise what the command met
-function Host:list(argv, columns) return catalogs.parse(self:run(argv).out, columns) end
+-- @param options { check = false to get a failure as a result } or nil; @return catalog, and the error if check is false; @raise what the command met
+function Host:list(argv, columns, options)
+  local result = self:run(argv, options)
+  return catalogs.parse(result.out, columns), result.error
+end
 
 -- ---- pipes ----------------------------------------------------------------------------------------------
 

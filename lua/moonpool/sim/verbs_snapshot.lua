@@ -152,11 +152,8 @@ local function release(c)
     for _, s in ipairs(list) do
       if s.holds[tag] then held[#held + 1] = s end
     end
-    if #held == 0 then
-      -- With -r those that have no such tag are passed over, and nothing is left to be there.
-      local why = c.opts.r and "dataset does not exist" or "no such tag on this dataset"
-      return c:complain("cannot release hold from snapshot '%s': %s", name, why)
-    end
+    -- With -r the real one says "dataset does not exist" instead if the last one it came by, in the order of a hash table, has no such snapshot.
+    if #held == 0 then return c:complain("cannot release hold from snapshot '%s': no such tag on this dataset", name) end
     for _, s in ipairs(held) do
       s.holds[tag] = nil
       s.userrefs = s.userrefs - 1
