@@ -230,14 +230,41 @@ local function parse_source(text)
   return KINDS[text] or "none"
 end
 
+--- The datasets that a command did not find, by its message: others may destroy some while a run looks.
+-- @param err an error object; @return array of names, none if the error is another one
+function dataset.not_found(err)
+  local names = {}
+  if not errors.is(err, "exit") then return names end
+  for name in (err.stderr or ""):gmatch "'([^'\n@#]+)[^'\n]*': dataset does not exist" do names[#names + 1] = name end
+  return names
+end
+
+-- The rows of a `zfs get`, without what is gone meanwhile.
+local function rows_of(side, query)
+  local result = side.host:run(zfs.get_argv(query), { check = false })
+  if result.error and #dataset.not_found(result.error) == 0 then errors.raise(result.error) end
+  return zfs.parse_get(result.out)
+end
+
+--- Asks for properties of many datasets. What is gone meanwhile has no row.
+-- @param side a side; @param query as for `zfs.get_argv`, without datasets; @param list names
+-- @return array of { name, property, value, source }; @raise what the command met
+function dataset.get(side, query, list)
+  local rows = {}
+  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+    query.datasets = batch
+    for _, row in ipairs(rows_of(side, query)) do rows[#rows + 1] = row end
+  end
+  return rows
+end
+
 --- All filesystems and volumes of a side, with what a property says on each.
 -- @param side from `dataset.side`; @param property the backup's property, "autobackup:NAME"
 -- @return array in the order of the listing: name, value, source ("local", "inherited", "received", "none"), from
 -- @raise what the command met
 function dataset.candidates(side, property)
-  local result = side.host:run(zfs.get_argv { types = { "filesystem", "volume" }, properties = { property } })
   local list, received = {}, {}
-  for _, row in ipairs(zfs.parse_get(result.out)) do
+  for _, row in ipairs(rows_of(side, { types = { "filesystem", "volume" }, properties = { property } })) do
     local source, from = parse_source(row.source)
     if source == "received" then received[row.name] = true end
     -- Inherited from a dataset that received it: received just the same.
@@ -262,15 +289,6 @@ local function note_dataset(side, name, row)
   })
   local origin = word(row[4])
   if origin then side.origins[origin] = true end
-end
-
---- The datasets that a command did not find, by its message: others may destroy some while a run looks.
--- @param err an error object; @return array of names, none if the error is another one
-function dataset.not_found(err)
-  local names = {}
-  if not errors.is(err, "exit") then return names end
-  for name in (err.stderr or ""):gmatch "'([^'\n@#]+)[^'\n]*': dataset does not exist" do names[#names + 1] = name end
-  return names
 end
 
 -- Lists what is there of the datasets that are named, and forgets those that are gone meanwhile.
@@ -362,20 +380,6 @@ end
 
 --- The pool of a dataset. @param side a side; @param name a dataset's name; @return its properties, as in `dataset.pools`; nil if it is not known
 function dataset.pool(side, name) return dataset.pools(side)[zfs.pool(name)] end
-
---- Asks for properties of many datasets. What is gone meanwhile has no row.
--- @param side a side; @param query as for `zfs.get_argv`, without datasets; @param list names
--- @return array of { name, property, value, source }; @raise what the command met
-function dataset.get(side, query, list)
-  local rows = {}
-  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
-    query.datasets = batch
-    local result = side.host:run(zfs.get_argv(query), { check = false })
-    if result.error and #dataset.not_found(result.error) == 0 then errors.raise(result.error) end
-    for _, row in ipairs(zfs.parse_get(result.out)) do rows[#rows + 1] = row end
-  end
-  return rows
-end
 
 --- A property of a dataset, asked for all of them at once. @param side a side; @param name a dataset's name; @param property any; @param all names
 --   that will be asked about too; @return text, or nil if it is not set; @raise exit: there is no such property
