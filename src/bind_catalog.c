@@ -81,21 +81,25 @@ static void push_row(lua_State *L, const lua_catalog *c, size_t row)
 }
 
 /*
- * Pushes the same with names for its columns, those of the table at 4, the value at 5 as `dataset`, and the metatable
- * at 6; with room for two fields more.
+ * Pushes { name = …, and its columns by the names of the table at 4 } with the metatable at 5. If the table at 6 knows
+ * of that name a time (or false), they are its `time` and whether it is `own`; there is room for both in any case.
  */
 static void push_entry(lua_State *L, const lua_catalog *c, size_t row)
 {
-    int kind = mp_catalog_kind(c->catalog, row);
-    char sign = (char)kind;
     size_t n = strlen(c->columns);
 
-    lua_createtable(L, 0, (int)n + 5);
-    lua_pushvalue(L, 5);
-    lua_setfield(L, -2, "dataset");
-    lua_pushlstring(L, &sign, kind != 0);
-    lua_setfield(L, -2, "kind");
+    lua_createtable(L, 0, (int)n + 3);
     lua_pushstring(L, mp_catalog_row_name(c->catalog, row));
+    if (!lua_isnil(L, 6)) {
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, 6) == LUA_TNUMBER) {
+            lua_setfield(L, -3, "time");
+            lua_pushboolean(L, true);
+            lua_setfield(L, -3, "own");
+        } else {
+            lua_pop(L, 1);
+        }
+    }
     lua_setfield(L, -2, "name");
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, 4, (lua_Integer)i + 1);
@@ -105,12 +109,26 @@ static void push_entry(lua_State *L, const lua_catalog *c, size_t row)
             lua_pushstring(L, mp_catalog_word(c->catalog, row, i + 1));
         lua_rawset(L, -3);
     }
-    lua_pushvalue(L, 6);
+    lua_pushvalue(L, 5);
     lua_setmetatable(L, -2);
 }
 
-/* Pushes an array of what `push` makes of each row of the dataset at 2, of one kind only if there is one at 3. */
-static int push_all(lua_State *L, void (*push)(lua_State *, const lua_catalog *, size_t))
+/* The first row of a dataset from `row` on that is of a kind (NULL: of any); -1 if there is none. */
+static ptrdiff_t of_kind(const mp_catalog *c, ptrdiff_t row, const char *kind)
+{
+    while (row >= 0 && kind != NULL && mp_catalog_kind(c, (size_t)row) != *kind)
+        row = mp_catalog_next(c, (size_t)row);
+    return row;
+}
+
+static ptrdiff_t next_of_kind(const mp_catalog *c, ptrdiff_t row, const char *kind)
+{
+    return of_kind(c, mp_catalog_next(c, (size_t)row), kind);
+}
+
+/* Pushes an array of what `push` makes of each row of the dataset at 2 that is of the kind at 3 (none: of any) and, if
+ * `where` is not 0, has another number than 0 in that column. */
+static int push_all(lua_State *L, size_t where, void (*push)(lua_State *, const lua_catalog *, size_t))
 {
     lua_catalog *c = luaL_checkudata(L, 1, class_name);
     size_t dataset = check_index(L, c->catalog, 2);
@@ -118,9 +136,9 @@ static int push_all(lua_State *L, void (*push)(lua_State *, const lua_catalog *,
     lua_Integer n = 0;
 
     lua_newtable(L);
-    for (ptrdiff_t row = mp_catalog_first(c->catalog, dataset); row >= 0;
-         row = mp_catalog_next(c->catalog, (size_t)row)) {
-        if (kind != NULL && mp_catalog_kind(c->catalog, (size_t)row) != *kind)
+    for (ptrdiff_t row = of_kind(c->catalog, mp_catalog_first(c->catalog, dataset), kind); row >= 0;
+         row = next_of_kind(c->catalog, row, kind)) {
+        if (where != 0 && mp_catalog_number(c->catalog, (size_t)row, where) == 0)
             continue;
         push(L, c, (size_t)row);
         lua_rawseti(L, -2, ++n);
@@ -131,26 +149,81 @@ static int push_all(lua_State *L, void (*push)(lua_State *, const lua_catalog *,
 /* catalog:rows(dataset, kind): all of its rows in the order of the listing, or those of one kind */
 static int catalog_rows(lua_State *L)
 {
-    return push_all(L, push_row);
+    return push_all(L, 0, push_row);
 }
 
-/* catalog:entries(dataset, kind, columns, name, meta): the same, each with its columns by name, `dataset` and a
- * metatable */
-static int catalog_entries(lua_State *L)
+/* The number at `arg` of a column of numbers; 0 if there is nothing and that is allowed. */
+static size_t check_column(lua_State *L, const lua_catalog *c, int arg, bool optional)
+{
+    lua_Integer column = optional ? luaL_optinteger(L, arg, 0) : luaL_checkinteger(L, arg);
+
+    if (optional && column == 0)
+        return 0;
+    luaL_argcheck(L, column >= 1 && (size_t)column <= strlen(c->columns) && c->columns[column - 1] == 'u', arg,
+                  "no such column of numbers");
+    return (size_t)column;
+}
+
+/* What push_entry takes from 4, 5 and 6; and *column, the one whose number is at 7. */
+static const lua_catalog *check_entry_arguments(lua_State *L, size_t *column, bool optional)
 {
     const lua_catalog *c = luaL_checkudata(L, 1, class_name);
 
     luaL_checktype(L, 4, LUA_TTABLE);
-    luaL_checkstring(L, 5);
-    luaL_checktype(L, 6, LUA_TTABLE);
+    luaL_checktype(L, 5, LUA_TTABLE);
+    luaL_argexpected(L, lua_isnoneornil(L, 6) || lua_istable(L, 6), 6, "table or nil");
     luaL_argcheck(L, lua_rawlen(L, 4) == strlen(c->columns), 4, "one name for each column");
     for (lua_Integer i = 1; i <= (lua_Integer)strlen(c->columns); i++) {
         lua_rawgeti(L, 4, i);
         luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 4, "names are strings");
         lua_pop(L, 1);
     }
+    *column = check_column(L, c, 7, optional);
     lua_settop(L, 6);
-    return push_all(L, push_entry);
+    return c;
+}
+
+/* catalog:entries(dataset, kind, columns, meta, times[, where]): the same, each with its columns by name and a
+ * metatable, and its time if `times` knows it by its name; `where` is the number of a column that must not be 0 */
+static int catalog_entries(lua_State *L)
+{
+    size_t where;
+
+    (void)check_entry_arguments(L, &where, true);
+    return push_all(L, where, push_entry);
+}
+
+/* catalog:greatest(dataset, kind, columns, meta, times, by): the one entry with the greatest number in the column `by`,
+ * of several the last; or nil */
+static int catalog_greatest(lua_State *L)
+{
+    size_t by;
+    const lua_catalog *c = check_entry_arguments(L, &by, false);
+    const char *kind = luaL_checkstring(L, 3);
+    ptrdiff_t row = of_kind(c->catalog, mp_catalog_first(c->catalog, check_index(L, c->catalog, 2)), kind), best = row;
+
+    for (; row >= 0; row = next_of_kind(c->catalog, row, kind)) {
+        if (mp_catalog_number(c->catalog, (size_t)row, by) >= mp_catalog_number(c->catalog, (size_t)best, by))
+            best = row;
+    }
+    if (best < 0)
+        lua_pushnil(L);
+    else
+        push_entry(L, c, (size_t)best);
+    return 1;
+}
+
+/* catalog:has(dataset, kind, name): whether there is such a row */
+static int catalog_has(lua_State *L)
+{
+    const mp_catalog *c = bind_check_catalog(L, 1);
+    const char *kind = luaL_checkstring(L, 3), *name = luaL_checkstring(L, 4);
+    ptrdiff_t row = of_kind(c, mp_catalog_first(c, check_index(L, c, 2)), kind);
+
+    while (row >= 0 && strcmp(mp_catalog_row_name(c, (size_t)row), name) != 0)
+        row = next_of_kind(c, row, kind);
+    lua_pushboolean(L, row >= 0);
+    return 1;
 }
 
 /* core.catalog(columns): one letter a column after the name, u a number, s a word */
@@ -171,9 +244,9 @@ static int core_catalog(lua_State *L)
 
 void bind_catalog_open(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"datasets", catalog_datasets}, {"name", catalog_name},
-                                       {"find", catalog_find},         {"rows", catalog_rows},
-                                       {"entries", catalog_entries},   {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"datasets", catalog_datasets}, {"name", catalog_name},         {"find", catalog_find}, {"rows", catalog_rows},
+        {"entries", catalog_entries},   {"greatest", catalog_greatest}, {"has", catalog_has},   {NULL, NULL}};
     static const luaL_Reg functions[] = {{"catalog", core_catalog}, {NULL, NULL}};
 
     bind_class(L, class_name, methods, catalog_gc);

@@ -31,7 +31,7 @@ end
 -- @param run the run; @param pair the pair; @param raw whether it would be sent raw now
 -- @raise diverged: what is there was received in the other way, with what to do
 function chain.check(run, pair, raw)
-  if not pair.source.encrypted or not pair.target or #pair.target:snapshots() == 0 then return end
+  if not pair.source.encrypted or not pair.target or not pair.target:newest() then return end
   -- Without --decrypt a copy that is encrypted is nearly always a raw one, and zfs refuses what does not fit: nothing is asked for that.
   if raw and pair.target.encrypted then return end
   local before = was_raw(run, pair)

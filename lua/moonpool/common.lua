@@ -39,9 +39,9 @@ end
 
 -- Where both sides are in step: the newest of the target is a snapshot of the source.
 local function in_step(pair)
-  local there = pair.target:snapshots()
-  local to = there[#there]
+  local to, from = pair.target:newest(), pair.source:newest()
   if not to or not to.guid then return nil end
+  if from and from.guid == to.guid then return { from = from, to = to } end
   local here = pair.source:snapshots()
   for i = #here, 1, -1 do
     if here[i].guid == to.guid then return { from = here[i], to = to } end

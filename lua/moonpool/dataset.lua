@@ -22,6 +22,7 @@ local DATASET_LETTERS = "suussssuuu"
 local SNAPSHOT_COLUMNS = { "name", "guid", "createtxg", "creation", "userrefs" }
 local SNAPSHOT_LETTERS = "uuuu"
 local SNAPSHOT_FIELDS = table.move(SNAPSHOT_COLUMNS, 2, #SNAPSHOT_COLUMNS, 1, {})
+local CREATETXG, USERREFS = 2, 4
 
 local function word(value) return value ~= "-" and value ~= "" and value or nil end
 
@@ -76,25 +77,35 @@ local function tags_of(ds, s)
 end
 
 -- The time that a snapshot's name tells, and whether it is one of this backup: most decisions need neither.
-local function read_name(ds, s)
+local function read_name(ds, kind, s)
   local names = ds.side.names
-  local time = rawget(s, "kind") == "@" and names and names:time(s.name, s.creation)
+  local time = kind == "@" and names and names:time(s.name, s.creation)
   if rawget(s, "time") == nil then rawset(s, "time", time or s.creation) end
   if rawget(s, "own") == nil then rawset(s, "own", time ~= nil and time ~= false) end
 end
 
--- What entries of a dataset look up when it is asked for.
-local function lazily(ds)
-  ds.meta = ds.meta or { __index = function(s, key)
+-- What entries of one kind of a dataset look up when it is asked for, or is the same for all of them.
+local function lazily(ds, kind)
+  ds.metas = ds.metas or {}
+  ds.metas[kind] = ds.metas[kind] or { __index = function(s, key)
     if key == "time" or key == "own" then
-      read_name(ds, s)
+      read_name(ds, kind, s)
       return rawget(s, key)
     end
-    if rawget(s, "kind") ~= "@" then return nil end
+    if key == "dataset" then return ds.name end
+    if key == "kind" then return kind end
+    if kind ~= "@" then return nil end
     if SIZE_AT[key] then return size_of(ds, s.name, SIZE_AT[key]) end
     if key == "holds" then return tags_of(ds, s) end
   end }
-  return ds.meta
+  return ds.metas[kind]
+end
+
+-- The catalog's answer about entries of a kind, which get what is known of their names already.
+local function ask_catalog(ds, question, kind, column)
+  local names = ds.side.names
+  local times = kind == "@" and names and names.known or nil
+  return ds.catalog[question](ds.catalog, ds.index, kind, SNAPSHOT_FIELDS, lazily(ds, kind), times, column)
 end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
@@ -111,7 +122,7 @@ end
 
 -- The rows of the listing as the tables that hooks see, but for what the run has changed.
 local function listed(ds, kind)
-  local list = ds.catalog:entries(ds.index, kind, SNAPSHOT_FIELDS, ds.name, lazily(ds))
+  local list = ask_catalog(ds, "entries", kind)
   if next(ds.removed) then
     local left = {}
     for _, s in ipairs(list) do
@@ -163,6 +174,42 @@ end
 -- @return array
 function Dataset:snapshots() return entries(self, "@") end
 
+--- The last of `snapshots()`, without a table of all of them where that is possible.
+-- @return snapshot or nil
+function Dataset:newest()
+  if self.lists and self.lists["@"] or next(self.removed) or not self.catalog then
+    local list = entries(self, "@")
+    return list[#list]
+  end
+  local newest = ask_catalog(self, "greatest", "@", CREATETXG)
+  if newest then newest.userrefs = self.userrefs[newest.name] or newest.userrefs end
+  for _, added in ipairs(self.added) do
+    if added.kind == "@" and (not newest or added.createtxg >= newest.createtxg) then newest = added end
+  end
+  return newest
+end
+
+--- Those of `snapshots()` that are held. @return array
+function Dataset:held()
+  if not (next(self.removed) or next(self.userrefs) or self.added[1]) then
+    if not self.catalog then return {} end
+    return ask_catalog(self, "entries", "@", USERREFS)
+  end
+  local list = {}
+  for _, s in ipairs(entries(self, "@")) do
+    if s.userrefs > 0 then list[#list + 1] = s end
+  end
+  return list
+end
+
+--- Whether there is a snapshot of that name. @param name the part after the `@`; @return boolean
+function Dataset:has_snapshot(name)
+  for _, added in ipairs(self.added) do
+    if added.kind == "@" and added.name == name then return true end
+  end
+  return self.catalog ~= nil and not self.removed["@" .. name] and self.catalog:has(self.index, "@", name)
+end
+
 --- Its bookmarks, oldest first, in the same form.
 -- @return array
 function Dataset:bookmarks() return entries(self, "#") end
@@ -177,7 +224,7 @@ function Dataset:add(kind, fields)
   fields.userrefs = fields.userrefs or 0
   self:forget()
   self.size_catalog, self.sizes = nil, nil
-  self.added[#self.added + 1] = setmetatable(fields, lazily(self))
+  self.added[#self.added + 1] = setmetatable(fields, lazily(self, kind))
   return fields
 end
 
@@ -204,8 +251,8 @@ end
 
 --- A transaction group that is newer than all of this dataset's snapshots, for one that was just received. @return integer
 function Dataset:next_txg()
-  local snapshots = self:snapshots()
-  return #snapshots == 0 and 1 or snapshots[#snapshots].createtxg + 1
+  local newest = self:newest()
+  return newest and newest.createtxg + 1 or 1
 end
 
 local function new_dataset(side, name, fields)

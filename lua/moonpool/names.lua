@@ -119,7 +119,7 @@ function names.new(format, backup_name, utc)
     old_pattern = "^" .. backup_name:gsub("%W", "%%%0") .. "%-(%d+)$",
     fields = fields,
     utc = utc and true or false,
-    known = {}, -- what names told: one snapshot's name recurs in all datasets
+    known = {}, -- what names told, false if nothing: one snapshot's name recurs in all datasets
     n_known = 0,
   }, methods)
 end

@@ -103,7 +103,7 @@ end
 local function ignore_unchanged(run, bytes, reason)
   local rest = {}
   for _, pair in ipairs(run.pairs) do
-    if pair.source.written < bytes and #pair.source:snapshots() > 0 then
+    if pair.source.written < bytes and pair.source:newest() then
       log.info("Ignoring: %s (%s)", pair.name, reason)
     else
       rest[#rest + 1] = pair

@@ -32,9 +32,13 @@ function plan.pairs(run, chosen)
   return chosen
 end
 
-local function newest_own(snapshots)
-  for i = #snapshots, 1, -1 do
-    if snapshots[i].own then return snapshots[i], i == #snapshots end
+-- The newest snapshot of this backup, and whether it is the newest of all.
+local function newest_own(ds)
+  local newest = ds:newest()
+  if not newest or newest.own then return newest, true end
+  local snapshots = ds:snapshots()
+  for i = #snapshots - 1, 1, -1 do
+    if snapshots[i].own then return snapshots[i], false end
   end
 end
 
@@ -43,7 +47,7 @@ end
 function plan.written_questions(run)
   local questions = {}
   for _, pair in ipairs(run.pairs) do
-    local own, is_newest = newest_own(pair.source:snapshots())
+    local own, is_newest = newest_own(pair.source)
     if own and not is_newest then
       questions[own.name] = questions[own.name] or {}
       table.insert(questions[own.name], pair.name)
@@ -67,7 +71,7 @@ end
 function plan.snapshots(run, written)
   local pools, by_pool, unchanged, failed = {}, {}, {}, {}
   for _, pair in ipairs(run.pairs) do
-    local own = newest_own(pair.source:snapshots())
+    local own = newest_own(pair.source)
     local told, due = pcall(is_due, run, pair, own, written)
     if not told then
       failed[#failed + 1] = { pair = pair, error = due }
@@ -114,7 +118,8 @@ local ACTIONS = { fail = false, skip = false, rollback = true, destroy = true, r
 
 -- What is to be done about a target that can't go on from the base: { action, base, newer }, or nil if it can.
 local function divergence_of(run, pair, base)
-  local newer = {}
+  local newer, newest = {}, pair.target:newest()
+  if base and newest.createtxg <= base.to.createtxg then return nil end
   for _, s in ipairs(pair.target:snapshots()) do
     if not base or s.createtxg > base.to.createtxg then newer[#newer + 1] = s end
   end
@@ -134,6 +139,8 @@ end
 -- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest
 -- always goes.
 local function wanted_snapshots(run, pair, base, anew)
+  local newest = pair.source:newest()
+  if not newest or base and newest.createtxg <= base.from.createtxg then return {}, {} end
   local source, wanted = pair.source:snapshots(), {}
   for _, s in ipairs(source) do
     local is_after = not base or s.createtxg > base.from.createtxg
@@ -197,6 +204,7 @@ end
 
 -- What to go on from: the newest that both sides have, unless the policy wants another one of these.
 local function base_of(run, pair)
+  if not policy.has(run.policy, "base") then return common.newest(pair) end
   local candidates = common.list(pair)
   local base = candidates[1] and policy.call(run.policy, "base", pair.source, candidates, context.of(run, "source", pair))
   if not base then return candidates[1] end
@@ -347,8 +355,8 @@ function plan.settle(run, pair)
   if newest.from.kind ~= "#" and newest.from.userrefs == 0 and not run.options.no_holds then due.hold.source = newest.from end
   if newest.to.userrefs == 0 then due.hold.target = newest.to end
   local function older(ds, limit, list)
-    for _, s in ipairs(ds:snapshots()) do
-      if s.userrefs > 0 and s.createtxg < limit then list[#list + 1] = s end
+    for _, s in ipairs(ds:held()) do
+      if s.createtxg < limit then list[#list + 1] = s end
     end
   end
   older(pair.source, newest.from.createtxg, due.old.source)

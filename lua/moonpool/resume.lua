@@ -15,7 +15,7 @@ local function drop_token(run, pair, reason)
   log.info("Dropping the partial receive of %s: %s", pair.target_name, reason)
   run.target.host:run(zfs.receive_argv { target = pair.target_name, abort = true })
   pair.target.token = nil
-  if #pair.target:snapshots() == 0 then
+  if not pair.target:newest() then
     run.target.datasets[pair.target_name] = nil
     pair.target = nil
   end

@@ -16,6 +16,7 @@ local Dataset = {}
 Dataset.__index = Dataset
 
 Dataset.snapshots = function(self) return self.list end
+Dataset.newest = function(self) return self.list[#self.list] end
 Dataset.bookmarks = function() return {} end
 Dataset.forget = function() end
 

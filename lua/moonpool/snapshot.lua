@@ -12,16 +12,17 @@ local snapshot = {}
 
 -- The name for the run. One that is taken already (two runs in one second) waits for the next second.
 local function free_name(run)
-  local taken = {}
-  for _, pair in ipairs(run.pairs) do
-    for _, s in ipairs(pair.source:snapshots()) do taken[s.name] = true end
+  local function is_taken(name)
+    for _, pair in ipairs(run.pairs) do
+      if pair.source:has_snapshot(name) then return true end
+    end
   end
   local now = run.now
   local name
   repeat
     name = policy.call(run.policy, "snapshot_name", setmetatable({ now = now }, { __index = run.ctx }))
     now = now + 1
-  until not taken[name]
+  until not is_taken(name)
   if now - 1 > run.now and not run.pretended then sched.sleep(now - 1 - run.now) end
   if not run.names:time(name) then
     local fault = ("hook 'snapshot_name' returned '%s', which is no name of this backup by the snapshot format"):format(tostring(name))

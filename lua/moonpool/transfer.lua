@@ -80,9 +80,8 @@ end
 
 -- The newest snapshot of the target, for what was changed there since.
 local function roll_back(run, pair)
-  local snapshots = pair.target and pair.target:snapshots() or {}
-  if #snapshots == 0 then return end
-  run.target.host:run { "zfs", "rollback", pair.target_name .. "@" .. snapshots[#snapshots].name }
+  local newest = pair.target and pair.target:newest()
+  if newest then run.target.host:run { "zfs", "rollback", pair.target_name .. "@" .. newest.name } end
 end
 
 local function send_step(run, pair, step, options, force)

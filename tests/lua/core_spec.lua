@@ -241,16 +241,32 @@ describe("a catalog", function()
   end)
 
   it("has rows of one kind with names for their columns", function()
-    local c, meta = listing("us", text), {}
-    local entries = c:entries(1, "@", { "guid", "note" }, "tank", meta)
-    assert.same({
-      { dataset = "tank", kind = "@", name = "a", guid = 11, note = "-" }, { dataset = "tank", kind = "@", name = "b", guid = -1, note = "-" },
-    }, entries)
+    local c, meta, columns = listing("us", text), {}, { "guid", "note" }
+    local entries = c:entries(1, "@", columns, meta)
+    assert.same({ { name = "a", guid = 11, note = "-" }, { name = "b", guid = -1, note = "-" } }, entries)
     assert.equal(meta, getmetatable(entries[1]))
-    assert.same({}, c:entries(2, "@", { "guid", "note" }, "tank/b", meta))
-    assert.has_error(function() c:entries(1, "@", { "guid" }, "tank", meta) end)
-    assert.has_error(function() c:entries(1, "@", { "guid", 2 }, "tank", meta) end)
-    assert.has_error(function() c:entries(3, "@", { "guid", "note" }, "tank", meta) end)
+    assert.same({}, c:entries(2, "@", columns, meta))
+    assert.has_error(function() c:entries(1, "@", { "guid" }, meta) end)
+    assert.has_error(function() c:entries(1, "@", { "guid", 2 }, meta) end)
+    assert.has_error(function() c:entries(3, "@", columns, meta) end)
+    assert.has_error(function() c:entries(1, "@", columns, meta, 7) end)
+  end)
+
+  it("gives them the times that are known of their names", function()
+    local c = listing("us", text)
+    local entries = c:entries(1, "@", { "guid", "note" }, {}, { a = 5, b = false })
+    assert.same({ { name = "a", guid = 11, note = "-", time = 5, own = true }, { name = "b", guid = -1, note = "-" } }, entries)
+  end)
+
+  it("has those with another number than 0 in a column, the one with the greatest, and the one of a name", function()
+    local c, meta, columns = listing("uu", "p\t1\t1\np@a\t7\t0\np#c\t99\t1\np@b\t8\t2\np@c\t8\t0\np/q\t1\t1\n"), {}, { "txg", "refs" }
+    assert.same({ { name = "b", txg = 8, refs = 2 } }, c:entries(1, "@", columns, meta, nil, 2))
+    assert.same({ name = "c", txg = 8, refs = 0 }, c:greatest(1, "@", columns, meta, nil, 1))
+    assert.same({ name = "c", txg = 99, refs = 1 }, c:greatest(1, "#", columns, meta, nil, 1))
+    assert.is_nil(c:greatest(2, "@", columns, meta, nil, 1))
+    assert.has_error(function() c:greatest(1, "@", columns, meta, nil, 3) end)
+    assert.has_error(function() c:greatest(1, "@", columns, meta) end)
+    assert.same({ true, false, true, false }, { c:has(1, "@", "a"), c:has(1, "#", "a"), c:has(1, "#", "c"), c:has(2, "@", "a") })
   end)
 
   it("finds a dataset by its name", function()

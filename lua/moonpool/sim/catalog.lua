@@ -19,17 +19,37 @@ function Catalog:find(name) return self.numbers[name] end
 function Catalog:rows(i) return self.by_dataset[i] end
 
 --- The rows of one kind, with names for their columns. @param i the dataset's number; @param kind "@" or "#"; @param columns array of names
--- @param name what they have as `dataset`; @param meta their metatable; @return array
-function Catalog:entries(i, kind, columns, name, meta)
+-- @param meta their metatable; @param times { [name] = time of one's own }, or nil; @param where number of a column that must not be 0, or nil
+-- @return array
+function Catalog:entries(i, kind, columns, meta, times, where)
   local list = {}
   for _, row in ipairs(self.by_dataset[i]) do
-    if row.kind == kind then
-      local entry = { dataset = name, kind = kind, name = row.name }
+    if row.kind == kind and (not where or row[where] ~= 0) then
+      local entry, time = { name = row.name }, times and times[row.name]
+      if time then entry.time, entry.own = time, true end
       for at, column in ipairs(columns) do entry[column] = row[at] end
       list[#list + 1] = setmetatable(entry, meta)
     end
   end
   return list
+end
+
+--- The one with the greatest number in a column; of several the last. @param i, kind, columns, meta, times as for `entries`; @param by the column's number
+-- @return entry or nil
+function Catalog:greatest(i, kind, columns, meta, times, by)
+  local best
+  for _, entry in ipairs(self:entries(i, kind, columns, meta, times)) do
+    if not best or entry[columns[by]] >= best[columns[by]] then best = entry end
+  end
+  return best
+end
+
+--- Whether there is a row. @param i the dataset's number; @param kind "@" or "#"; @param name the part after it; @return boolean
+function Catalog:has(i, kind, name)
+  for _, row in ipairs(self.by_dataset[i]) do
+    if row.kind == kind and row.name == name then return true end
+  end
+  return false
 end
 
 local function value_of(text, letter)
