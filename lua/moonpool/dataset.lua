@@ -26,8 +26,14 @@ local CREATETXG, USERREFS = 2, 4
 
 local function word(value) return value ~= "-" and value ~= "" and value or nil end
 
-local Dataset = {}
+-- What the run has changed since the listing; of most datasets nothing.
+local Dataset = { added = {}, removed = {}, userrefs = {} }
 Dataset.__index = Dataset
+
+local function own_table(ds, field)
+  if not rawget(ds, field) then ds[field] = {} end
+  return ds[field]
+end
 
 -- Columns of sizes, which zfs has to add up for every snapshot: listed only for who asks, then for all datasets of the side.
 local SIZE_COLUMNS, SIZE_LETTERS = { "name", "used", "written", "referenced" }, "uuu"
@@ -86,8 +92,7 @@ end
 
 -- What entries of one kind of a dataset look up when it is asked for, or is the same for all of them.
 local function lazily(ds, kind)
-  ds.metas = ds.metas or {}
-  ds.metas[kind] = ds.metas[kind] or { __index = function(s, key)
+  return { __index = function(s, key)
     if key == "time" or key == "own" then
       read_name(ds, kind, s)
       return rawget(s, key)
@@ -98,7 +103,6 @@ local function lazily(ds, kind)
     if SIZE_AT[key] then return size_of(ds, s.name, SIZE_AT[key]) end
     if key == "holds" then return tags_of(ds, s) end
   end }
-  return ds.metas[kind]
 end
 
 -- The catalog's answer about entries of a kind, which get what is known of their names already.
@@ -110,13 +114,10 @@ end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
 
--- A listing is in this order already, nearly always. Returns true if this one was not.
+-- A listing is in this order already, nearly always.
 local function sort_by_age(list)
   for i = 2, #list do
-    if list[i].createtxg < list[i - 1].createtxg then
-      table.sort(list, by_age)
-      return true
-    end
+    if list[i].createtxg < list[i - 1].createtxg then return table.sort(list, by_age) end
   end
 end
 
@@ -136,18 +137,12 @@ local function listed(ds, kind)
   return list
 end
 
--- Where a dataset notes of which listing it has seen that rows of a kind are in order.
-local IN_ORDER = { ["@"] = "snapshots_in_order", ["#"] = "bookmarks_in_order" }
-
 local function build(ds, kind)
-  local list, count = ds.catalog and listed(ds, kind) or {}, #ds.added
+  local list = ds.catalog and listed(ds, kind) or {}
   for _, added in ipairs(ds.added) do
     if added.kind == kind then list[#list + 1] = added end
   end
-  -- What was in order once, stays so.
-  if count == 0 and ds[IN_ORDER[kind]] == ds.catalog then return list end
-  local was_sorted = sort_by_age(list)
-  if count == 0 and not was_sorted then ds[IN_ORDER[kind]] = ds.catalog end
+  sort_by_age(list)
   return list
 end
 
@@ -224,7 +219,7 @@ function Dataset:add(kind, fields)
   fields.userrefs = fields.userrefs or 0
   self:forget()
   self.size_catalog, self.sizes = nil, nil
-  self.added[#self.added + 1] = setmetatable(fields, lazily(self, kind))
+  table.insert(own_table(self, "added"), setmetatable(fields, lazily(self, kind)))
   return fields
 end
 
@@ -237,13 +232,14 @@ function Dataset:remove(kind, name)
       return
     end
   end
-  self.removed[kind .. name] = true
+  own_table(self, "removed")[kind .. name] = true
 end
 
 --- Notes how many holds a snapshot has now. @param name the part after the `@`; @param count holds
 function Dataset:set_userrefs(name, count)
   self:forget()
-  self.userrefs[name], self.tags = count, nil
+  own_table(self, "userrefs")[name] = count
+  self.tags = nil
   for _, added in ipairs(self.added) do
     if added.kind == "@" and added.name == name then added.userrefs = count end
   end
@@ -256,7 +252,7 @@ function Dataset:next_txg()
 end
 
 local function new_dataset(side, name, fields)
-  local ds = { side = side, name = name, added = {}, removed = {}, userrefs = {} }
+  local ds = { side = side, name = name }
   for k, v in pairs(fields) do ds[k] = v end
   return setmetatable(ds, Dataset)
 end
@@ -394,7 +390,7 @@ function dataset.load_snapshots(side, list)
       local ds = side.datasets[name]
       if ds then
         local index = catalog:find(name)
-        ds.catalog, ds.index, ds.added, ds.removed, ds.userrefs = index and catalog, index, {}, {}, {}
+        ds.catalog, ds.index, ds.added, ds.removed, ds.userrefs = index and catalog, index, nil, nil, nil
       end
     end
   end
