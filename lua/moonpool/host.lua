@@ -59,14 +59,15 @@ end
 
 -- ---- what is said ---------------------------------------------------------------------------------------
 
--- Commands as they can be typed into a shell of this machine.
-local function spelled(stages)
+-- Commands as they can be typed into a shell of this machine, with the text for their standard input.
+local function spelled(stages, input)
   local words = {}
   for i, stage in ipairs(stages) do
     local command = core.quote(stage.argv)
     words[i] = stage.host.way and stage.host.way .. core.quote { command } or command
   end
-  return table.concat(words, " | ")
+  local text = table.concat(words, " | ")
+  return input and ("%s <<'END'\n%s%sEND"):format(text, input, input:sub(-1) == "\n" and "" or "\n") or text
 end
 
 local function warn(result)
@@ -74,8 +75,8 @@ local function warn(result)
 end
 
 -- Waits for a job; says what ran, and how it ended.
-local function conclude(job, stages)
-  local text = spelled(stages)
+local function conclude(job, stages, input)
+  local text = spelled(stages, input)
   log.debug("%s", text)
   local result = sched.await(job)
   warn(result)
@@ -98,7 +99,7 @@ end
 
 local function run(self, argv, options, catalog)
   local job = started(core.run(sched.queue(), self.handle, argv, options.input, options.timeout or 0, options.limit or 0, catalog))
-  local result = conclude(job, { { host = self, argv = argv } })
+  local result = conclude(job, { { host = self, argv = argv } }, options.input)
   if result.code == "dry" then return { out = "", err = "", status = 0, seconds = 0, dry = true } end
   local ended = result.stages[1]
   local answer = { out = result.out or "", err = ended.err, status = ended.status, seconds = result.seconds }

@@ -76,7 +76,7 @@ local function take(run, pool, full)
   elseif next(run.options.set_snapshot_properties or {}) then
     errors.fail("usage", "%d snapshots on %s are too many to be taken at once with --set-snapshot-properties", #full, pool)
   else
-    run.source.host:run({ "zfs", "program", "-j", "-m", "100000000", "-t", "100000000", pool, "-" }, { input = zfs.snapshot_program(full) })
+    run.source.host:run(zfs.program_argv(pool), { input = zfs.snapshot_program(full) })
   end
 end
 

@@ -3,6 +3,7 @@
 -- The order is what makes a kill at any moment harmless: what is to be sent is held and bookmarked on the source before the first
 -- byte flows, and older holds stay until moonpool.settle has seen the new snapshot on the target.
 
+local bookmark = require "moonpool.bookmark"
 local chain = require "moonpool.chain"
 local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
@@ -47,21 +48,6 @@ local function hold(run, pair, last)
   if run.options.no_holds or pair.held == last.name then return end
   run.source.host:hold(run.source_tag, { pair.name .. "@" .. last.name })
   pair.source:set_userrefs(last.name, last.userrefs + 1)
-end
-
--- And a bookmark, from which an incremental can start even when the snapshot is gone. A pool that can't have one does without.
-local function bookmark(run, pair, last)
-  local name = plan.bookmark_name(run, last.name)
-  if run.options.no_bookmarks or not dataset.has_feature(run.source, pair.name, "bookmarks") then return end
-  for _, b in ipairs(pair.source:bookmarks()) do
-    if b.name == name then return end
-  end
-  local made = run.source.host:run({ "zfs", "bookmark", pair.name .. "@" .. last.name, pair.name .. "#" .. name }, { check = false })
-  if made.status == 0 then
-    pair.source:add("#", { name = name, guid = last.guid, createtxg = last.createtxg, creation = last.creation, time = last.time })
-  else
-    log.info("%s: no bookmark: %s", pair.name, tostring(made.error))
-  end
 end
 
 local function note_received(run, pair, list)
@@ -129,7 +115,7 @@ local function bring_up_to_date(run, pair)
   make_parents(run, pair)
   local last = planned.steps[#planned.steps].to
   hold(run, pair, last)
-  bookmark(run, pair, last)
+  bookmark.make(run, pair, last)
   local first = planned.steps[1]
   pair.base = pair.base or first.from and first.from.kind .. first.from.name
   send_steps(run, pair, planned, options)
@@ -151,24 +137,26 @@ local function bring_up_to_date_at_last(run, pair)
   end
 end
 
--- One command holds what all datasets will send. Those that must first be resumed are held one by one, when their turn comes.
-local function hold_all(run)
-  if run.options.no_holds then return end
-  local names, held = {}, {}
+-- What will be sent of all datasets: array of { pair, snapshot }. Those that must first be resumed wait for their turn.
+local function to_be_sent(run)
+  local list = {}
   for _, pair in ipairs(run.pairs) do
     local resumes = pair.target and pair.target.token
     local ok, planned = failure.try(plan.transfer, run, pair)
     local step = ok and not resumes and planned.steps[#planned.steps]
-    if step then
-      names[#names + 1] = pair.name .. "@" .. step.to.name
-      held[#held + 1] = { pair, step.to }
-    end
+    if step then list[#list + 1] = { pair = pair, snapshot = step.to } end
   end
-  if #names == 0 then return end
-  -- Where this fails, each dataset tries again by itself and tells why.
+  return list
+end
+
+-- One command holds them all. Where it fails, each dataset tries again by itself and tells why.
+local function hold_all(run, list)
+  if run.options.no_holds or #list == 0 then return end
+  local names = {}
+  for i, item in ipairs(list) do names[i] = item.pair.name .. "@" .. item.snapshot.name end
   if not failure.try(run.source.host.hold, run.source.host, run.source_tag, names) then return end
-  for _, h in ipairs(held) do
-    local pair, s = h[1], h[2]
+  for _, item in ipairs(list) do
+    local pair, s = item.pair, item.snapshot
     pair.held = s.name
     pair.source:set_userrefs(s.name, s.userrefs + 1)
   end
@@ -234,7 +222,9 @@ end
 -- @param run the run
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
-  hold_all(run)
+  local due = to_be_sent(run)
+  hold_all(run, due)
+  bookmark.make_all(run, due)
   local _ <close> = progress.is_wanted(run.options) and progress.start(run) or nil
   local waiting, since = {}, run.clock()
   local function settle_waiting()

@@ -238,18 +238,38 @@ end
 -- @example zfs.snapshot_argv { "tank/a@x", "tank/b@x" }
 function zfs.snapshot_argv(names, set) return add_all(add_properties({ "zfs", "snapshot" }, set), names) end
 
---- A channel program that takes snapshots, for `zfs program POOL -`: all of them in one transaction, however many. It changes nothing if one of them
--- is not possible. (zfs-program(8))
+-- A channel program that does something with each of a list, if all of it is possible, and else nothing. `call` has the arguments from an `item`.
+local function all_or_nothing(items, verb, call)
+  local lines = { "items = {" }
+  for _, item in ipairs(items) do lines[#lines + 1] = item .. "," end
+  lines[#lines + 1] = "}"
+  for _, kind in ipairs { "check", "sync" } do
+    lines[#lines + 1] = ("for _, item in ipairs(items) do local e = zfs.%s.%s(%s) if e ~= 0 then error(item[1] .. ': error ' .. e) end end")
+      :format(kind, verb, call)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- `zfs program` with a channel program from standard input, and room for a big one. Only root may run it. (zfs-program(8))
+-- @param pool its name; @return argv
+function zfs.program_argv(pool) return { "zfs", "program", "-j", "-m", "100000000", "-t", "100000000", pool, "-" } end
+
+--- A channel program that takes snapshots: all of them in one transaction, however many. It changes nothing if one of them is not possible.
 -- @param names array of full names, all of one pool
 -- @return text for standard input
 function zfs.snapshot_program(names)
-  local lines = { "names = {" }
-  for _, name in ipairs(names) do lines[#lines + 1] = ("%q,"):format(name) end
-  lines[#lines + 1] = "}"
-  for _, kind in ipairs { "check", "sync" } do
-    lines[#lines + 1] = ("for _, name in ipairs(names) do local e = zfs.%s.snapshot(name) if e ~= 0 then error(name .. ': error ' .. e) end end"):format(kind)
-  end
-  return table.concat(lines, "\n") .. "\n"
+  local items = {}
+  for i, name in ipairs(names) do items[i] = ("{%q}"):format(name) end
+  return all_or_nothing(items, "snapshot", "item[1]")
+end
+
+--- A channel program that makes bookmarks of snapshots; nothing if one of them is not possible.
+-- @param list array of { snapshot, bookmark }: full names, all of one pool
+-- @return text for standard input
+function zfs.bookmark_program(list)
+  local items = {}
+  for i, item in ipairs(list) do items[i] = ("{%q, %q}"):format(item[1], item[2]) end
+  return all_or_nothing(items, "bookmark", "item[1], item[2]")
 end
 
 --- `zfs bookmark`. @param snapshot full name; @param bookmark full name; @return argv

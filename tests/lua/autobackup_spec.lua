@@ -266,3 +266,35 @@ describe("a hook that raises about one dataset", function()
     end
   end)
 end)
+
+describe("the bookmarks of many datasets", function()
+  -- A first backup of twelve datasets; returns the world and how many commands of zfs made bookmarks.
+  local function backed_up(fault)
+    local world = helper.world()
+    for i = 1, 10 do world:host("src"):run { "zfs", "create", "tank/a/many" .. i } end
+    if fault then world:fail(fault) end
+    local status, lines = helper.backup(world)
+    assert.are.equal(0, status, table.concat(lines, "\n"))
+    local count = { program = 0, bookmark = 0 }
+    for _, command in ipairs(world.commands) do
+      if count[command.argv[2]] then count[command.argv[2]] = count[command.argv[2]] + 1 end
+    end
+    assert.are.same({}, lines)
+    local made = world:host("src"):run({ "zfs", "list", "-Hr", "-t", "bookmark", "-o", "name", "tank/a" }).out
+    assert.are.equal(12, select(2, made:gsub("\n", "")))
+    return count
+  end
+
+  it("are made by one command", function() assert.are.same({ program = 1, bookmark = 0 }, backed_up()) end)
+
+  it("are made one by one where channel programs are refused", function()
+    local refused = { verb = "program", message = "cannot run: must be root" }
+    assert.are.same({ program = 1, bookmark = 12 }, backed_up(refused))
+  end)
+
+  it("of few datasets need no channel program", function()
+    local world = helper.world()
+    helper.backup(world)
+    for _, command in ipairs(world.commands) do assert.are_not.equal("program", command.argv[2]) end
+  end)
+end)

@@ -348,3 +348,45 @@ describe("many snapshots", function()
     assert.is_true(seconds < 1, ("took %.3f s"):format(seconds))
   end)
 end)
+
+describe("a channel program", function()
+  local function program(host, text) return host:run(zfs.program_argv "tank", { input = text, check = false }) end
+  local function listed(host)
+    return (host:run({ "zfs", "list", "-H", "-t", "snapshot,bookmark", "-o", "name", "-r", "tank" }).out:gsub("\n", " "))
+  end
+  local function machine()
+    local new = sim.new()
+    new:pool "tank"
+    local host = new:host "local"
+    host:run { "zfs", "create", "tank/a" }
+    return host
+  end
+
+  it("takes all snapshots, or none", function()
+    local host = machine()
+    assert.are.equal(0, program(host, zfs.snapshot_program { "tank@x", "tank/a@x" }).status)
+    assert.are.equal("tank@x tank/a@x ", listed(host))
+    local failed = program(host, zfs.snapshot_program { "tank@y", "tank/a@x" })
+    assert.are.equal(1, failed.status)
+    assert.matches("tank/a@x: error 17", failed.err)
+    assert.matches("error 2", program(host, zfs.snapshot_program { "tank@y", "tank/no@y" }).err)
+    assert.are.equal("tank@x tank/a@x ", listed(host))
+  end)
+
+  it("makes all bookmarks, or none", function()
+    local host = machine()
+    host:run { "zfs", "snapshot", "tank@x", "tank/a@x" }
+    assert.are.equal(0, program(host, zfs.bookmark_program { { "tank@x", "tank#m" }, { "tank/a@x", "tank/a#m" } }).status)
+    assert.are.equal("tank@x tank#m tank/a@x tank/a#m ", listed(host))
+    assert.matches("tank@x: error 17", program(host, zfs.bookmark_program { { "tank/a@x", "tank/a#n" }, { "tank@x", "tank#m" } }).err)
+    assert.matches("tank@y: error 2", program(host, zfs.bookmark_program { { "tank/a@x", "tank/a#n" }, { "tank@y", "tank#n" } }).err)
+    assert.matches("error 22", program(host, zfs.bookmark_program { { "tank/a@x", "tank#n" } }).err)
+    assert.are.equal("tank@x tank#m tank/a@x tank/a#m ", listed(host))
+  end)
+
+  it("that is no program, or of no pool, fails", function()
+    local host = machine()
+    assert.matches("Channel program execution failed", program(host, "for").err)
+    assert.matches("no such pool", host:run({ "zfs", "program", "none", "-" }, { input = "", check = false }).err)
+  end)
+end)

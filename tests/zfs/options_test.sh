@@ -235,6 +235,23 @@ END
   assert_eq "$(count "$(target race/c)")" 4
 }
 
+test_a_user_who_is_not_root_needs_only_what_zfs_allow_gives() {
+  local user=(setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/tmp)
+  forest nobody 9
+  zfs create -o canmount=off "$dst/nobody"
+  zfs allow -u 1000 send,snapshot,hold,release,bookmark,destroy,mount "$src/nobody"
+  zfs allow -u 1000 "receive,create,mount,hold,release,destroy,compression,mountpoint,canmount,userprop,quota,refquota,refreservation" "$dst/nobody"
+  # What is below root's home can't be run by others.
+  chmod 711 "$TMP"
+  install -m 755 "$MOONPOOL" "$TMP/moonpool"
+  for day in 1 2; do
+    (cd / && "${user[@]}" "$TMP/moonpool" autobackup nobody "$dst/nobody" --now "2026010${day}000000" --allow-empty)
+  done
+  for ds in nobody nobody/d2 nobody/d9; do same_guids "$src/$ds" "$(target $ds)"; done
+  assert_eq "$(zfs list -Hro name -t bookmark "$src/nobody" | wc -l)" 9
+  assert_eq "$(count "$(target nobody/d9)")" 2
+}
+
 test_filters_compress_and_jobs() {
   tree pipes
   for i in 1 2 3; do zfs create "$src/pipes/sub/$i"; done

@@ -19,9 +19,9 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
       [ "$started" -le 20 ] || fail "$started processes and threads for $count datasets, --ssh-$way"
     done
   done
-  # And with a new snapshot of each, five a dataset: sshd's child for a send, the send's thread, a receive, the new bookmark, and the end of the old
-  # one. The rest is two connections with a shell, nine commands there and seven here, and this program's threads. The kernel starts as many
-  # again, for itself: three threads that read for a send, two that write for a receive.
+  # And with a new snapshot of each, four a dataset: sshd's child for a send, the send's thread, a receive, and the end of the old bookmark. The
+  # rest is two connections with a shell, ten commands there and seven here, and this program's threads. The kernel starts as many again, for
+  # itself: three threads that read for a send, two that write for a receive.
   trace_forks
   started backup n60 --ssh-source far --allow-empty
   starters=$(sed -n 's/.*sched_process_fork: comm=\(.*\) pid=.* child_comm=.*/\1/p' "$TRACING/trace" | grep -vx run | sort | uniq -c)
@@ -29,8 +29,9 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
   echo "who started how many, with a new snapshot each:
 $starters"
   forks=$(echo "$starters" | awk '{ n += $1 } END { print n }')
-  [ "$forks" -le $((5 * 60 + 40)) ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
-  [ "$started" -le 720 ] || fail "$started processes and threads for 60 datasets with a new snapshot each, the kernel's own included"
+  assert_eq "$(zfs list -Hro name -t bookmark "$src/n60" | wc -l)" 60
+  [ "$forks" -le $((5 * 60 + 20)) ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
+  [ "$started" -le 660 ] || fail "$started processes and threads for 60 datasets with a new snapshot each, the kernel's own included"
   echo "processes and threads started: $counts, with a new snapshot each $forks, and $started with the kernel's own"
 }
 
