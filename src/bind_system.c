@@ -113,13 +113,21 @@ static int core_readdir(lua_State *L)
     return 1;
 }
 
-/* core.mkdir(path, mode): true also if it is there already; parents are not made */
+/* core.mkdir(path, mode): true also if it is there already; parents that are missing are made with the same mode */
 static int core_mkdir(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1);
+    size_t n;
+    const char *path = luaL_checklstring(L, 1, &n);
+    mode_t mode = (mode_t)luaL_checkinteger(L, 2);
+    char *parent = lua_newuserdatauv(L, n + 1, 0);
     struct stat st;
 
-    if (mkdir(path, (mode_t)luaL_checkinteger(L, 2)) != 0 &&
+    for (const char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        (void)memcpy(parent, path, n + 1);
+        parent[slash - path] = '\0';
+        (void)mkdir(parent, mode); /* what is wrong with one is told by the last */
+    }
+    if (mkdir(path, mode) != 0 &&
         (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
         return bind_errno(L, path);
     lua_pushboolean(L, 1);

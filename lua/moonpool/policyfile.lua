@@ -16,16 +16,10 @@ function policyfile.directory()
   return config .. "/moonpool"
 end
 
-local function make_directories(path)
-  for part in path:gmatch "()/" do
-    if part > 1 then core.mkdir(path:sub(1, part - 1), 448) end -- 0700
-  end
-end
-
 --- Writes a file that is not there yet. @param path where; @param text what; @raise exists: there is one; system
 function policyfile.create(path, text)
   if core.stat(path) then errors.fail("exists", "%s is there already, and stays as it is", path) end
-  make_directories(path)
+  core.mkdir(path:match "^(.*)/" or ".", 448) -- 0700
   local ok, _, message = core.write_file(path, text)
   if not ok then errors.fail("system", "%s", message) end
 end

@@ -49,10 +49,7 @@ local function history_file()
   local state = os.getenv "XDG_STATE_HOME" or home and home .. "/.local/state"
   if not state then return nil end
   local dir = state .. "/moonpool"
-  for part in dir:gmatch "()/" do
-    if part > 1 then core.mkdir(dir:sub(1, part - 1), 448) end -- 0700
-  end
-  return core.mkdir(dir, 448) and dir .. "/history" or nil
+  return core.mkdir(dir, 448) and dir .. "/history" or nil -- 0700
 end
 
 -- Reads from a person: read(prompt) gives a line, false after an interrupt, nil at the end.

@@ -341,6 +341,16 @@ describe("files", function()
     assert.is_not_nil(remove)
   end)
 
+  it("have a directory made for them, with its parents", function()
+    local dir = os.tmpname()
+    os.remove(dir)
+    assert.is_true(core.mkdir(dir .. "/a/b", 448))
+    assert.is_true(core.mkdir(dir .. "/a/b", 448))
+    assert.is_not_nil(core.stat(dir .. "/a/b"))
+    for _, path in ipairs { "/a/b", "/a", "" } do os.remove(dir .. path) end
+    assert.is_nil((core.mkdir("/dev/null/a", 448)))
+  end)
+
   it("that can't be written leave nothing behind", function()
     local done, code = core.write_file("/no/such/directory/file", "text")
     assert.is_nil(done)

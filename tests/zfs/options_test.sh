@@ -236,13 +236,14 @@ END
 }
 
 test_a_user_who_is_not_root_needs_only_what_zfs_allow_gives() {
-  local user=(setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/tmp)
+  local user=(setpriv --reuid 1000 --regid 1000 --clear-groups env HOME="$T/their")
   forest nobody 9
   zfs create -o canmount=off "$dst/nobody"
   zfs allow -u 1000 send,snapshot,hold,release,bookmark,destroy,mount "$src/nobody"
   zfs allow -u 1000 "receive,create,mount,hold,release,destroy,compression,mountpoint,canmount,userprop,quota,refquota,refreservation" "$dst/nobody"
   # What is below root's home can't be run by others.
-  chmod 711 "$TMP"
+  chmod 711 "$TMP" "$T"
+  install -d -o 1000 -g 1000 "$T/their"
   install -m 755 "$MOONPOOL" "$TMP/moonpool"
   for day in 1 2; do
     (cd / && "${user[@]}" "$TMP/moonpool" autobackup nobody "$dst/nobody" --now "2026010${day}000000" --allow-empty)
