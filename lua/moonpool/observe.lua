@@ -9,6 +9,7 @@ local log = require "moonpool.log"
 local missing = require "moonpool.missing"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
+local sched = require "moonpool.sched"
 local zfs = require "moonpool.zfs"
 
 local observe = {}
@@ -57,9 +58,16 @@ local function identify_target(run)
   run.source_tag = run.target_tag .. ":" .. run.id
 end
 
-local function prepare_target(run)
+-- What is asked of the target while the source tells what is selected.
+local function look_at_target(run)
+  local exists = dataset.load_tree(run.target, run.options.target_path)
+  dataset.pools(run.target)
+  return exists
+end
+
+local function prepare_target(run, exists)
   local path = run.options.target_path
-  if not dataset.load_tree(run.target, path) then
+  if not exists then
     log.info("Creating target path %s", path)
     run.target.host:run(zfs.create_argv { dataset = path, parents = true, set = { canmount = "off" } })
     if run.target.host.dry then
@@ -72,11 +80,10 @@ local function prepare_target(run)
 end
 
 local function observe_source(run)
-  local list = {}
+  local list, there = {}, {}
   for i, pair in ipairs(run.pairs) do list[i] = pair.name end
-  log.info("Getting source snapshot-list from %s", run.source.host.name)
   dataset.load_all(run.source, list)
-  local there = {}
+  if run.target then dataset.pools(run.source) end
   for _, pair in ipairs(run.pairs) do
     pair.source = run.source.datasets[pair.name]
     if pair.source then
@@ -89,12 +96,21 @@ local function observe_source(run)
 end
 
 local function observe_target(run)
-  log.info("Getting target snapshot-list from %s", run.target.host.name)
   local existing = {}
   for _, pair in ipairs(run.pairs) do
     if run.target.datasets[pair.target_name] then existing[#existing + 1] = pair.target_name end
   end
   dataset.load_snapshots(run.target, existing)
+end
+
+-- The lists of both sides, at the same time.
+local function observe_both(run)
+  log.info("Getting source snapshot-list from %s", run.source.host.name)
+  if not run.target then return observe_source(run) end
+  log.info("Getting target snapshot-list from %s", run.target.host.name)
+  local target <close> = sched.spawn(observe_target, run)
+  observe_source(run)
+  target:await()
   for _, pair in ipairs(run.pairs) do pair.target = run.target.datasets[pair.target_name] end
   run.missing = missing.find(run)
 end
@@ -127,13 +143,13 @@ end
 -- @param run the run; @return false if the policy excludes everything
 -- @raise nothing: no dataset has the property; usage: a name that the target can't have; a host that can't be asked
 function observe.run(run)
+  local target <close> = run.target and sched.spawn(look_at_target, run) or nil
   local list = selected(run)
   if #list == 0 then return false end
   -- What the target can't have is refused before anything is changed there.
   run.pairs = plan.pairs(run, named(run, list))
-  if run.target then prepare_target(run) end
-  observe_source(run)
-  if run.target then observe_target(run) end
+  if run.target then prepare_target(run, target:await()) end
+  observe_both(run)
   if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
   if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end
   return true
