@@ -20,8 +20,9 @@ target "whole: processes and threads with nothing new, $count datasets" '<=' 20 
 target 'whole: nothing new, times as fast as syncoid' '>=' 15 "$(calc "$(of syncoid nothing 4) / $(of moonpool nothing 4)")"
 target 'whole: processes and threads a dataset of a first backup' '<=' 5 "$(calc "$(of moonpool first 3) / $count")"
 target 'whole: first backup, times as fast as syncoid' '>=' 5 "$(calc "$(of syncoid first 4) / $(of moonpool first 4)")"
+tell 'whole: first backup with --jobs 2, times as fast as syncoid' "$(calc "$(of syncoid first 4) / $(of two_jobs first 4)")"
 for phase in first incremental nothing; do
-  for program in moonpool syncoid loop; do
+  for program in moonpool two_jobs syncoid loop; do
     tell "whole: $phase, $program: processes, seconds, CPU seconds" "$(of $program $phase 3), $(of $program $phase 4), $(of $program $phase 5)"
   done
 done
