@@ -127,8 +127,7 @@ static int core_mkdir(lua_State *L)
         parent[slash - path] = '\0';
         (void)mkdir(parent, mode); /* what is wrong with one is told by the last */
     }
-    if (mkdir(path, mode) != 0 &&
-        (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+    if (mkdir(path, mode) != 0 && (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
         return bind_errno(L, path);
     lua_pushboolean(L, 1);
     return 1;
