@@ -19,7 +19,7 @@ local function age_of(run, pair)
     local both = common.newest(pair)
     newest = both and both.to
   else
-    for _, s in ipairs(pair.source:snapshots()) do newest = s.own and s or newest end
+    newest = pair.source:newest_own()
   end
   return newest and math.max(0, run.now - (newest.time or newest.creation))
 end

@@ -15,10 +15,7 @@ local MANY = 8
 local function wanted(run, pair, s)
   if run.options.no_bookmarks or not dataset.has_feature(run.source, pair.name, "bookmarks") then return nil end
   local name = plan.bookmark_name(run, s.name)
-  for _, b in ipairs(pair.source:bookmarks()) do
-    if b.name == name then return nil end
-  end
-  return name
+  return not pair.source:has("#", name) and name or nil
 end
 
 local function note_made(pair, s, name)

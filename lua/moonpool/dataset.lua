@@ -186,8 +186,7 @@ end
 
 --- Those of `snapshots()` that are held. @return array
 function Dataset:held()
-  if not (next(self.removed) or next(self.userrefs) or self.added[1]) then
-    if not self.catalog then return {} end
+  if self.catalog and not (next(self.removed) or next(self.userrefs) or self.added[1]) then
     return ask_catalog(self, "entries", "@", USERREFS)
   end
   local list = {}
@@ -197,12 +196,22 @@ function Dataset:held()
   return list
 end
 
---- Whether there is a snapshot of that name. @param name the part after the `@`; @return boolean
-function Dataset:has_snapshot(name)
-  for _, added in ipairs(self.added) do
-    if added.kind == "@" and added.name == name then return true end
+--- The newest snapshot of this backup. @return snapshot or nil, and whether there is no newer one of anybody
+function Dataset:newest_own()
+  local newest = self:newest()
+  if not newest or newest.own then return newest, true end
+  local snapshots = self:snapshots()
+  for i = #snapshots - 1, 1, -1 do
+    if snapshots[i].own then return snapshots[i], false end
   end
-  return self.catalog ~= nil and not self.removed["@" .. name] and self.catalog:has(self.index, "@", name)
+end
+
+--- Whether there is a snapshot or bookmark of that name. @param kind "@" or "#"; @param name the part after it; @return boolean
+function Dataset:has(kind, name)
+  for _, added in ipairs(self.added) do
+    if added.kind == kind and added.name == name then return true end
+  end
+  return self.catalog ~= nil and not self.removed[kind .. name] and self.catalog:has(self.index, kind, name)
 end
 
 --- Its bookmarks, oldest first, in the same form.

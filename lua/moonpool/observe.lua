@@ -14,6 +14,20 @@ local zfs = require "moonpool.zfs"
 
 local observe = {}
 
+--- Goes on without some of a run's pairs. @param run the run; @param reason_of function(pair) that returns why one is left out, or nil or false
+function observe.leave_out(run, reason_of)
+  local rest = {}
+  for _, pair in ipairs(run.pairs) do
+    local reason = reason_of(pair)
+    if reason then
+      log.info("Ignoring: %s (%s)", pair.name, reason)
+    else
+      rest[#rest + 1] = pair
+    end
+  end
+  run.pairs = rest
+end
+
 -- Asks a hook about one dataset; if it raises, that is this dataset's failure. A usage error is everybody's.
 local function ask_policy(run, name, hook, ds)
   local results = table.pack(failure.try(policy.call, run.policy, hook, ds, context.of(run, "source", { name = name })))
@@ -80,19 +94,12 @@ local function prepare_target(run, exists)
 end
 
 local function observe_source(run)
-  local list, there = {}, {}
+  local list = {}
   for i, pair in ipairs(run.pairs) do list[i] = pair.name end
   dataset.load_all(run.source, list)
   if run.target then dataset.pools(run.source) end
-  for _, pair in ipairs(run.pairs) do
-    pair.source = run.source.datasets[pair.name]
-    if pair.source then
-      there[#there + 1] = pair
-    else
-      log.info("Ignoring: %s (destroyed meanwhile)", pair.name)
-    end
-  end
-  run.pairs = there
+  for _, pair in ipairs(run.pairs) do pair.source = run.source.datasets[pair.name] end
+  observe.leave_out(run, function(pair) return not pair.source and "destroyed meanwhile" end)
 end
 
 local function observe_target(run)
@@ -117,15 +124,7 @@ end
 
 -- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.
 local function ignore_unchanged(run, bytes, reason)
-  local rest = {}
-  for _, pair in ipairs(run.pairs) do
-    if pair.source.written < bytes and pair.source:newest() then
-      log.info("Ignoring: %s (%s)", pair.name, reason)
-    else
-      rest[#rest + 1] = pair
-    end
-  end
-  run.pairs = rest
+  observe.leave_out(run, function(pair) return pair.source.written < bytes and pair.source:newest() and reason end)
 end
 
 -- The selected datasets with their names on the target; one of which the policy fails to tell it stays where it is.

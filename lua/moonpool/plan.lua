@@ -32,22 +32,12 @@ function plan.pairs(run, chosen)
   return chosen
 end
 
--- The newest snapshot of this backup, and whether it is the newest of all.
-local function newest_own(ds)
-  local newest = ds:newest()
-  if not newest or newest.own then return newest, true end
-  local snapshots = ds:snapshots()
-  for i = #snapshots - 1, 1, -1 do
-    if snapshots[i].own then return snapshots[i], false end
-  end
-end
-
 --- What must be asked to know which datasets have changed: those whose newest snapshot is not ours.
 -- @param run the run; @return { [name of our snapshot] = array of datasets }
 function plan.written_questions(run)
   local questions = {}
   for _, pair in ipairs(run.pairs) do
-    local own, is_newest = newest_own(pair.source)
+    local own, is_newest = pair.source:newest_own()
     if own and not is_newest then
       questions[own.name] = questions[own.name] or {}
       table.insert(questions[own.name], pair.name)
@@ -71,7 +61,7 @@ end
 function plan.snapshots(run, written)
   local pools, by_pool, unchanged, failed = {}, {}, {}, {}
   for _, pair in ipairs(run.pairs) do
-    local own = newest_own(pair.source)
+    local own = pair.source:newest_own()
     local told, due = pcall(is_due, run, pair, own, written)
     if not told then
       failed[#failed + 1] = { pair = pair, error = due }

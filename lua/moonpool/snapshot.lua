@@ -4,6 +4,7 @@ local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
+local observe = require "moonpool.observe"
 local policy = require "moonpool.policy"
 local sched = require "moonpool.sched"
 local zfs = require "moonpool.zfs"
@@ -14,7 +15,7 @@ local snapshot = {}
 local function free_name(run)
   local function is_taken(name)
     for _, pair in ipairs(run.pairs) do
-      if pair.source:has_snapshot(name) then return true end
+      if pair.source:has("@", name) then return true end
     end
   end
   local now = run.now
@@ -89,16 +90,10 @@ local function take_existing(run, pool, datasets, name)
   local gone = {}
   for _, ds in ipairs(dataset.not_found(err)) do gone[ds] = true end
   for _, ds in ipairs(datasets) do
-    if gone[ds] then
-      log.info("Ignoring: %s (destroyed meanwhile)", ds)
-    else
-      there[#there + 1] = ds
-    end
+    if not gone[ds] then there[#there + 1] = ds end
   end
   if #there == #datasets then errors.raise(err) end
-  for i = #run.pairs, 1, -1 do
-    if gone[run.pairs[i].name] then table.remove(run.pairs, i) end
-  end
+  observe.leave_out(run, function(pair) return gone[pair.name] and "destroyed meanwhile" end)
   return #there > 0 and take_existing(run, pool, there, name) or there
 end
 

@@ -31,10 +31,10 @@ local function agrees(ds)
   assert.are.equal(all[#all] and all[#all].own, newest and newest.own)
   for _, s in ipairs(all) do
     if s.userrefs > 0 then expected[#expected + 1] = s end
-    assert.is_true(ds:has_snapshot(s.name))
+    assert.is_true(ds:has("@", s.name))
   end
   assert.are.same(expected, held)
-  assert.is_false(ds:has_snapshot "nothing")
+  assert.is_false(ds:has("@", "nothing"))
 end
 
 describe("the newest snapshot and the held ones", function()
@@ -63,7 +63,7 @@ describe("the newest snapshot and the held ones", function()
     local all = ds:snapshots()
     ds:remove("@", all[5].name)
     assert.are.equal("by-hand", ds:newest().name)
-    assert.is_false(ds:has_snapshot(all[5].name))
+    assert.is_false(ds:has("@", all[5].name))
     agrees(ds)
     for i = 1, 4 do ds:remove("@", all[i].name) end
     assert.is_nil(ds:newest())
@@ -79,13 +79,21 @@ describe("the newest snapshot and the held ones", function()
     agrees(ds)
   end)
 
+  it("of this backup is told from somebody else's newer one", function()
+    local ds = seen()
+    local all = ds:snapshots()
+    assert.are.same({ all[5].name, true }, { (ds:newest_own()).name, select(2, ds:newest_own()) })
+    ds:remove("@", all[5].name)
+    assert.are.same({ all[3].name, false }, { (ds:newest_own()).name, select(2, ds:newest_own()) })
+  end)
+
   it("are none of a dataset without snapshots", function()
     local _, _, side = seen()
     dataset.load_all(side, { "tank/a/b" })
     local ds = side.datasets["tank/a/b"]
     assert.is_nil(ds:newest())
     assert.are.same({}, ds:held())
-    assert.is_false(ds:has_snapshot "x")
+    assert.is_false(ds:has("@", "x"))
   end)
 end)
 
@@ -96,6 +104,7 @@ describe("an entry", function()
     assert.are.same({ "tank/a", "@", true, false }, { all[1].dataset, all[1].kind, all[1].own, all[4].own })
     assert.are.equal(all[4].creation, all[4].time)
     local mark = ds:bookmarks()[1]
+    assert.are.same({ true, false }, { ds:has("#", "mark"), ds:has("@", "mark") })
     assert.are.same({ "tank/a", "#", "mark", false }, { mark.dataset, mark.kind, mark.name, mark.own })
   end)
 end)

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154
 # Backups as cron runs them, one after the other, while datasets come, change, are renamed and go; and killed at any moment.
 #
-#   MINUTES   how many backups the first test makes, one a pretended minute (20); 60 take three minutes
-#   KILLS     how often the second test kills (5); 100 take ten
+#   MINUTES   how many backups the first test makes, one a pretended minute (10); 60 take four minutes
+#   KILLS     how often the second test kills (4); 100 take some twenty minutes
 
 setup() {
   pool src 300
