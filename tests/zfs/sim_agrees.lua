@@ -67,7 +67,7 @@ end
 local function sort_lists(lines, verb)
   local from = verb == "destroy" and 1 or nil
   for i, line in ipairs(lines) do
-    if line:find "the following datasets:$" then from = i + 1 end
+    if line:find "the following datasets:$" or line:find "the following snapshots and bookmarks:$" then from = i + 1 end
   end
   if not from then return lines end
   local tail = table.move(lines, from, #lines, 1, {})
@@ -126,7 +126,7 @@ function agrees.simulated(version)
   local host = world:host "local"
   world:program("head", function(argv, stream)
     local cut = math.tointeger(tonumber(argv[3]))
-    return { out = "", err = "", status = 0, stream = { items = stream.items, bytes = stream.bytes, cut = cut } }
+    return { out = "", err = "", status = 0, stream = { items = stream.items, many = stream.many, bytes = stream.bytes, cut = cut } }
   end)
   -- Scripts make files that the real one needs with it.
   world:program("sh", function() return { out = "", err = "", status = 0 } end)

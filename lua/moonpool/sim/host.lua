@@ -131,7 +131,7 @@ end
 
 local function cut_stream(stream, cut)
   if not stream or not cut then return stream end
-  return { items = stream.items, bytes = stream.bytes, cut = math.min(cut, stream.cut or cut) }
+  return { items = stream.items, many = stream.many, bytes = stream.bytes, cut = math.min(cut, stream.cut or cut) }
 end
 
 -- Runs all stages, each on what the one before made. A fault without `after_bytes` takes the place of its stage.

@@ -22,11 +22,11 @@ local function add_features(features, words, state)
   for name in words:gmatch "%S+" do features[name] = state end
 end
 
-local function default_features(version)
+local function default_features(machine)
   local features = {}
   add_features(features, ACTIVE, "active")
   add_features(features, ENABLED, "enabled")
-  add_features(features, NEWER, version:find "^2%.[01]%." and nil or "enabled")
+  add_features(features, NEWER, not machine:before_2_2() and "enabled" or nil)
   return features
 end
 
@@ -35,11 +35,14 @@ function Machine.new(world, name, version)
   return setmetatable({ world = world, name = name, version = version, pools = {}, datasets = {} }, Machine)
 end
 
+--- Whether its zfs is 2.0 or 2.1, which do and say some things otherwise. @return boolean
+function Machine:before_2_2() return self.version:find "^2%.[01]%." ~= nil end
+
 --- Makes a pool and its root dataset.
 -- @param name the pool's; @param fields { size = bytes, features = { [name] = state } or nil for all of the version }; @return pool
 function Machine:add_pool(name, fields)
   local pool = { name = name, size = fields.size, guid = self.world:new_guid() }
-  pool.features = fields.features or default_features(self.version)
+  pool.features = fields.features or default_features(self)
   self.pools[name] = pool
   pool.root = self:add_dataset(name, "filesystem")
   return pool

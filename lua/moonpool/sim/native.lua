@@ -115,6 +115,9 @@ native.NUMERIC = { size = true, none = true, number = true, guid = true, ratio =
 -- Those that `zfs get all` leaves out where they have no value.
 native.OPTIONAL = { origin = true, clones = true, encryptionroot = true, keystatus = true, receive_resume_token = true }
 
+-- Defaults of OpenZFS 2.0 and 2.1, where they are others.
+native.BEFORE_2_2 = { compression = "off", volblocksize = 8192 }
+
 native.order = {}
 native.by_name = {}
 

@@ -119,7 +119,7 @@ end
 
 local function default_of(p, name, o)
   if name == "mountpoint" then return "/" .. o.name end
-  return p.default
+  return o.machine:before_2_2() and native.BEFORE_2_2[name] or p.default
 end
 
 -- The value of a property that can be set, on a dataset or above it.
@@ -262,27 +262,29 @@ end
 
 -- ---- what may be set ------------------------------------------------------------------------------------
 
-local function power_of_two(name, bytes)
-  if bytes < 512 or bytes > 16 * 1048576 or bytes & (bytes - 1) ~= 0 then
-    return nil, ("'%s' must be power of 2 from 512B to 16M"):format(name)
+local function power_of_two(machine, name, bytes)
+  local most = machine:before_2_2() and 1 or 16
+  if bytes < 512 or bytes > most << 20 or bytes & (bytes - 1) ~= 0 then
+    return nil, ("'%s' must be power of 2 from 512B to %dM"):format(name, most)
   end
   return bytes
 end
 
-local function size_value(p, value)
+local function size_value(machine, p, value)
   if value == "none" and p.kind == "none" then return 0 end
   if not value:find "^%d" then return nil, ("bad numeric value '%s'"):format(value) end
   local suffix = value:match "^[%d.]+(.*)$"
   if not suffix:upper():find "^[KMGTPE]?I?B?$" then return nil, ("invalid numeric suffix '%s'"):format(suffix) end
   local bytes = zfs.parse_size(value)
-  if p.name == "recordsize" or p.name == "volblocksize" then return power_of_two(p.name, bytes) end
+  if p.name == "recordsize" or p.name == "volblocksize" then return power_of_two(machine, p.name, bytes) end
   return bytes
 end
 
 --- What zfs makes of a value that is to be set.
--- @param letter f, v or s: what it is set on; @param name of the property; @param value text; @param creating true if `create` or `receive` asks
+-- @param machine whose zfs it is; @param letter f, v or s: what it is set on; @param name of the property; @param value text
+-- @param creating true if `create` or `receive` asks
 -- @return the value to keep; or nil and what zfs says
-function properties.check(letter, name, value, creating)
+function properties.check(machine, letter, name, value, creating)
   local p = native.by_name[name]
   if not p and letter == "s" and not zfs.is_user_property(name) then return nil, "this property can not be modified for snapshots" end
   if not p then
@@ -298,7 +300,7 @@ function properties.check(letter, name, value, creating)
   if name == "mountpoint" and value ~= "none" and value ~= "legacy" and value:sub(1, 1) ~= "/" then
     return nil, "'mountpoint' must be an absolute path, 'none', or 'legacy'"
   end
-  if p.kind == "size" or p.kind == "none" then return size_value(p, value) end
+  if p.kind == "size" or p.kind == "none" then return size_value(machine, p, value) end
   return value
 end
 

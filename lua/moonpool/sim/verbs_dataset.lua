@@ -18,7 +18,7 @@ local function given_properties(c, letter, label)
     if not name then c:usage "missing '=' for property=value argument" end
     if count[name] then c:usage("property '%s' specified multiple times", name) end
     count[name] = true
-    local checked, fault = properties.check(letter, name, value, true)
+    local checked, fault = properties.check(c.machine, letter, name, value, true)
     if fault then c:fail(1, "%s: %s", label, fault) end
     given[name] = checked
   end

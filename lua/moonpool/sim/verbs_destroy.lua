@@ -74,7 +74,7 @@ end
 
 -- zfs 2.2 and later say how to see who holds a snapshot.
 local function busy_text(machine)
-  if machine.version:find "^2%.[01]%." then return "dataset is busy" end
+  if machine:before_2_2() then return "dataset is busy" end
   return "it's being held. Run 'zfs holds -r %s' to see holders."
 end
 

@@ -276,12 +276,12 @@ local function limit_fault(o, name, value)
 end
 
 local function set_one(c, o, name, text)
-  local value, fault = properties.check(o.letter == "b" and "s" or o.letter, name, text)
+  local value, fault = properties.check(c.machine, o.letter == "b" and "s" or o.letter, name, text)
   if not fault and o.kind == "" then fault = limit_fault(o, name, value) end
   local label = machines.full_name(o)
   if fault then
     c:warn("cannot set property for '%s': %s", label, fault)
-    c.status = 255
+    c.status = c.machine:before_2_2() and 1 or 255
     return
   end
   if name == "volsize" then

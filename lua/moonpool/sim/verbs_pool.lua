@@ -21,7 +21,7 @@ local function create(c)
   local pool = c.machine:add_pool(name, { size = ok and c.args[2] and size or DEFAULT_SIZE, features = c.opts.d and {} or nil })
   for _, text in ipairs(c.opts.O or {}) do
     local property, value = text:match "^([^=]+)=(.*)$"
-    local checked, fault = properties.check("f", property or text, value or "")
+    local checked, fault = properties.check(c.machine, "f", property or text, value or "")
     if fault then c:fail(1, "cannot create '%s': %s", name, fault) end
     properties.set(pool.root, property, checked, "local")
   end

@@ -38,8 +38,8 @@ local function given_properties(c, item)
     if seen[name] then c:usage("property '%s' specified multiple times", name) end
     seen[name] = true
     if option.letter == "o" then
-      local checked, fault = properties.check(item.letter, name, value, true)
-      if fault and fault:find "^invalid property" then c:fail(1, "cannot receive: cannot receive: %s", fault) end
+      local checked, fault = properties.check(c.machine, item.letter, name, value, true)
+      if fault and fault:find "^invalid property" then c:fail(1, "%scannot receive: %s", c.machine:before_2_2() and "" or "cannot receive: ", fault) end
       if fault then
         c:fail(1, "%s: %s", label_of(item), (fault:gsub("^'", "property '", 1)))
       end
@@ -266,7 +266,7 @@ local function say_received(c, bytes)
   if c.opts.v then c:print("received %s stream in 0.10 seconds (%s/sec)", zfs.format_bytes(bytes), zfs.format_bytes(bytes * 10)) end
 end
 
--- Receives one item of which `came` bytes arrive.
+-- Receives one item of which `came` bytes arrive. Returns whether it was there already.
 local function receive_item(c, item, came)
   local name, short = destination(c, item)
   local given = given_properties(c, item)
@@ -282,7 +282,10 @@ local function receive_item(c, item, came)
   local base
   if item.fromguid and ds then
     base = check_incremental(c, item, ds, short)
-    if not base then return say_received(c, 0) end
+    if not base then
+      say_received(c, 0)
+      return true
+    end
   end
   local is_new = ds == nil
   ds = ds or make_dataset(c, item, name)
@@ -292,6 +295,7 @@ local function receive_item(c, item, came)
   apply_properties(ds, item, given)
   if is_new and not c.opts.u then birth.mount(ds) end
   say_received(c, item.bytes)
+  return false
 end
 
 -- ---- receive --------------------------------------------------------------------------------------------
@@ -316,10 +320,13 @@ local function receive(c)
   local stream = type(c.input) == "table" and c.input or nil
   local left = stream and math.min(stream.cut or stream.bytes, stream.bytes) or 0
   if left < token.RECORD_BYTES then c:fail(1, "cannot receive: failed to read from stream") end
-  for _, item in ipairs(stream.items) do
-    receive_item(c, item, math.min(left, item.bytes))
+  local passing_over = false
+  for i, item in ipairs(stream.items) do
+    -- zfs 2.0 and 2.1 read the next item of a stream of many as the rest of one that was there already.
+    passing_over = not passing_over and receive_item(c, item, math.min(left, item.bytes)) and stream.many and c.machine:before_2_2()
     left = left - item.bytes
-    if left <= 0 and item ~= stream.items[#stream.items] then c:fail(1, "cannot receive: failed to read from stream") end
+    local is_last = i == #stream.items
+    if passing_over and is_last or left <= 0 and not is_last then c:fail(1, "cannot receive: failed to read from stream") end
   end
 end
 

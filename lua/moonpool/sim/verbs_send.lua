@@ -1,7 +1,8 @@
 --- The verb `send` of the simulator.
 --
--- A stream is a table: `items`, one for each snapshot in it, and `bytes`, its length. Nothing of a dataset's content is in it
--- but how much there is; that is enough to cut it, to count it, and to run out of space with it.
+-- A stream is a table: `items`, one for each snapshot in it; `many`, whether -I or -R made it, of however many; and `bytes`, its
+-- length. Nothing of a dataset's content is in it but how much there is; that is enough to cut it, to count it, and to run out
+-- of space with it.
 
 local machines = require "moonpool.sim.machine"
 local native = require "moonpool.sim.native"
@@ -184,7 +185,7 @@ local function send_stream(c, items, labels)
   if c.opts.n then return end
   local bytes = 0
   for _, item in ipairs(items) do bytes = bytes + item.bytes end
-  c.stream = { items = items, bytes = bytes }
+  c.stream = { items = items, bytes = bytes, many = (c.opts.I or c.opts.R) ~= nil }
 end
 
 local function by_guid(ds, guid)

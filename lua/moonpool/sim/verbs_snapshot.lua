@@ -15,7 +15,7 @@ local function given_properties(c)
   for _, text in ipairs(c.opts.o or {}) do
     local name, value = text:match "^([^=]+)=(.*)$"
     if not name then c:usage("missing '=' for property=value argument") end
-    local checked, fault = properties.check("s", name, value)
+    local checked, fault = properties.check(c.machine, "s", name, value)
     if fault then c:fail(1, "cannot create snapshots : %s", fault) end
     props[name] = { ["local"] = checked }
   end
