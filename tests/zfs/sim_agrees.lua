@@ -2,8 +2,8 @@
 --
 --   as a program   moonpool lua tests/zfs/sim_agrees.lua SRC DST SCRIPT…   (SRC and DST: two empty pools of this machine, mounted somewhere)
 --                  runs each script on both and shows where they differ; fails if they do.
---                  With `--record` it writes what the real one did beside each script, NAME.out; tests/lua/sim_scripts_spec.lua holds
---                  the simulator to these.
+--                  With `--record` it writes what the real one did beside each script: NAME.out, and with zfs 2.1 NAME.2.1.out where it
+--                  did otherwise. tests/lua/sim_scripts_spec.lua holds the simulator to these.
 --   as a module    the spec runs the same scripts on the simulator alone
 --
 -- A script has a line for each step: a command as a shell has it (words, '…' and "…", and pipes), of which `head -c N` may be one; or
@@ -206,9 +206,19 @@ local function compare(path, real, simulated)
   end
 end
 
+local function record(path, version, real)
+  local name = path:gsub("%.txt$", "")
+  local older = version:find "^2%.[01]%."
+  local out = name .. (older and ".2.1.out" or ".out")
+  os.remove(out)
+  if older and real == read_file(name .. ".out") then return end
+  local file <close> = assert(io.open(out, "w"))
+  file:write(real)
+end
+
 --- The program: see the top of this file. @param args array; @raise verify: some scripts differ
 function agrees.main(args)
-  local record = args[1] == "--record" and table.remove(args, 1)
+  local recording = args[1] == "--record" and table.remove(args, 1)
   local host = require "moonpool.host".open()
   local version = require "moonpool.zfs".parse_version(host:run({ "zfs", "version" }).out).text:match "^[%d.]+"
   local place = agrees.real(host, args[1], args[2])
@@ -217,9 +227,8 @@ function agrees.main(args)
     local script = read_file(args[i])
     local real = agrees.run(place, script)
     place.clear()
-    if record then
-      local file <close> = assert(io.open(args[i]:gsub("%.txt$", "") .. ".out", "w"))
-      file:write(real)
+    if recording then
+      record(args[i], version, real)
     elseif not compare(args[i], real, agrees.run(agrees.simulated(version), script)) then
       differ = differ + 1
     end

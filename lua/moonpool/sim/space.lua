@@ -16,11 +16,18 @@ function space.init(ds, txg, inherited)
   ds.stats = nil
 end
 
+-- The transaction group of the newest snapshot or bookmark: what is written after it is told apart from what was before.
+local function newest_mark(ds)
+  local newest = ds.snapshots[#ds.snapshots]
+  local txg = newest and newest.createtxg or 0
+  for _, bookmark in pairs(ds.bookmarks) do txg = math.max(txg, bookmark.createtxg) end
+  return txg
+end
+
 --- Adds bytes. @param ds dataset; @param bytes how many; @param txg when
 function space.write(ds, bytes, txg)
   local last = ds.extents[#ds.extents]
-  local newest = ds.snapshots[#ds.snapshots]
-  if last and not last.died and (not newest or last.born > newest.createtxg) then
+  if last and not last.died and last.born > newest_mark(ds) then
     last.bytes = last.bytes + bytes
   else
     ds.extents[#ds.extents + 1] = { bytes = bytes, born = txg }

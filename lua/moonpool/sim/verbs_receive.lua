@@ -266,6 +266,9 @@ local function say_received(c, bytes)
   if c.opts.v then c:print("received %s stream in 0.10 seconds (%s/sec)", zfs.format_bytes(bytes), zfs.format_bytes(bytes * 10)) end
 end
 
+-- Whether zfs reads on behind the end of an item that was there already: 2.0 and 2.1 do if nothing is in it, and so lose the next item.
+local function reads_too_far(c, item) return item.written == 0 and c.machine:before_2_2() end
+
 -- Receives one item of which `came` bytes arrive. Returns whether it was there already.
 local function receive_item(c, item, came)
   local name, short = destination(c, item)
@@ -283,6 +286,10 @@ local function receive_item(c, item, came)
   if item.fromguid and ds then
     base = check_incremental(c, item, ds, short)
     if not base then
+      if reads_too_far(c, item) and not c.input.many then
+        c:warn "cannot receive: failed to read from stream"
+        c:fail(1, "cannot restore to %s@%s: destination already exists", name, short)
+      end
       say_received(c, 0)
       return true
     end
@@ -322,8 +329,7 @@ local function receive(c)
   if left < token.RECORD_BYTES then c:fail(1, "cannot receive: failed to read from stream") end
   local passing_over = false
   for i, item in ipairs(stream.items) do
-    -- zfs 2.0 and 2.1 read the next item of a stream of many as the rest of one that was there already.
-    passing_over = not passing_over and receive_item(c, item, math.min(left, item.bytes)) and stream.many and c.machine:before_2_2()
+    passing_over = not passing_over and receive_item(c, item, math.min(left, item.bytes)) and reads_too_far(c, item)
     left = left - item.bytes
     local is_last = i == #stream.items
     if passing_over and is_last or left <= 0 and not is_last then c:fail(1, "cannot receive: failed to read from stream") end
