@@ -1,5 +1,8 @@
 --- Rules that say which snapshots stay. A rule is a function (snapshots, ctx) -> { [snapshot] = reason }.
 --
+-- The rules that are made here may be given a third argument, a table of what is kept already: they add to it and return it,
+-- so that a union of many rules over many snapshots makes one table.
+--
 -- `snapshots` are those of one dataset, oldest first, each with `time` (seconds since the epoch). `ctx.now` is the
 -- time of the run, `ctx.utc` true if days and months are those of UTC. What a rule does not name may be destroyed, if nothing
 -- else protects it: the newest common snapshot, held ones and others are kept whatever a rule says.
@@ -94,9 +97,12 @@ local function plural(count, word) return count == 1 and "1 " .. word or ("%d %s
 -- @example retention.last(10)(snapshots, ctx)
 function retention.last(count)
   local reason = "last " .. count
-  return function(snapshots)
-    local kept = {}
-    for i = math.max(1, #snapshots - count + 1), #snapshots do kept[snapshots[i]] = reason end
+  return function(snapshots, _, kept)
+    kept = kept or {}
+    for i = math.max(1, #snapshots - count + 1), #snapshots do
+      local s = snapshots[i]
+      kept[s] = kept[s] or reason
+    end
     return kept
   end
 end
@@ -107,10 +113,11 @@ end
 -- @example retention.days(30)(snapshots, ctx)
 function retention.days(count)
   local reason, limits = "within " .. plural(count, "day"), limits_of(count, UNITS.d)
-  return function(snapshots, ctx)
-    local kept, limit = {}, limits(ctx)
+  return function(snapshots, ctx, kept)
+    local limit = limits(ctx)
+    kept = kept or {}
     for _, s in ipairs(snapshots) do
-      if s.time >= limit then kept[s] = reason end
+      if s.time >= limit then kept[s] = kept[s] or reason end
     end
     return kept
   end
@@ -125,15 +132,18 @@ function retention.every(count, unit, for_count, for_unit)
   local period, span = UNITS[unit], UNITS[for_unit]
   local reason = ("one per %s for %s"):format(count == 1 and period.name or plural(count, period.name), plural(for_count, span.name))
   local limits = limits_of(for_count, span)
-  return function(snapshots, ctx)
-    local kept, seen, limit, numbers = {}, {}, limits(ctx), periods(count, period, ctx.utc)
+  return function(snapshots, ctx, kept)
+    local limit, numbers, seen, previous = limits(ctx), periods(count, period, ctx.utc), {}, nil
+    kept = kept or {}
     for _, s in ipairs(snapshots) do
-      if s.time >= limit then
-        local number = numbers[s.time]
-        if not seen[number] then
+      local time = s.time
+      if time >= limit then
+        local number = numbers[time]
+        if number ~= previous and not seen[number] then
           seen[number] = true
-          kept[s] = reason
+          kept[s] = kept[s] or reason
         end
+        previous = number
       end
     end
     return kept
@@ -146,10 +156,11 @@ end
 -- @example retention.union(retention.last(3), retention.days(7))
 function retention.union(...)
   local rules = { ... }
-  return function(snapshots, ctx)
-    local kept = {}
+  return function(snapshots, ctx, kept)
+    kept = kept or {}
     for _, rule in ipairs(rules) do
-      for s, reason in pairs(rule(snapshots, ctx)) do
+      local found = rule(snapshots, ctx, not ctx.all_reasons and kept or nil)
+      for s, reason in pairs(found ~= kept and found or {}) do
         if kept[s] == nil then
           kept[s] = reason
         elseif ctx.all_reasons then

@@ -3,6 +3,7 @@
  */
 #include "bind.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,36 +81,46 @@ static void push_row(lua_State *L, const lua_catalog *c, size_t row)
     }
 }
 
+/* Where check_entry_arguments() puts the keys of entries: made into strings of Lua once, not for each entry. */
+enum { META = 5, TIMES = 6, KEY_NAME = 7, KEY_TIME = 8, KEY_OWN = 9, KEYS = 10 };
+
+/* table[key] = the value on top of the stack, which is popped. */
+static void set_field(lua_State *L, int table, int key)
+{
+    lua_pushvalue(L, key);
+    lua_insert(L, -2);
+    lua_rawset(L, table);
+}
+
 /*
- * Pushes { name = …, and its columns by the names of the table at 4 } with the metatable at 5. If the table at 6 knows
+ * Pushes { name = …, and its columns by their names } with the metatable of the arguments. If the table of times knows
  * of that name a time (or false), they are its `time` and whether it is `own`; there is room for both in any case.
  */
 static void push_entry(lua_State *L, const lua_catalog *c, size_t row)
 {
-    size_t n = strlen(c->columns);
+    int n = (int)strlen(c->columns), entry = lua_gettop(L) + 1;
 
-    lua_createtable(L, 0, (int)n + 3);
+    lua_createtable(L, 0, n + 3);
     lua_pushstring(L, mp_catalog_row_name(c->catalog, row));
-    if (!lua_isnil(L, 6)) {
+    if (!lua_isnil(L, TIMES)) {
         lua_pushvalue(L, -1);
-        if (lua_rawget(L, 6) == LUA_TNUMBER) {
-            lua_setfield(L, -3, "time");
+        if (lua_rawget(L, TIMES) == LUA_TNUMBER) {
+            set_field(L, entry, KEY_TIME);
             lua_pushboolean(L, true);
-            lua_setfield(L, -3, "own");
+            set_field(L, entry, KEY_OWN);
         } else {
             lua_pop(L, 1);
         }
     }
-    lua_setfield(L, -2, "name");
-    for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(L, 4, (lua_Integer)i + 1);
+    set_field(L, entry, KEY_NAME);
+    for (int i = 0; i < n; i++) {
         if (c->columns[i] == 'u')
-            lua_pushinteger(L, (lua_Integer)mp_catalog_number(c->catalog, row, i + 1));
+            lua_pushinteger(L, (lua_Integer)mp_catalog_number(c->catalog, row, (size_t)i + 1));
         else
-            lua_pushstring(L, mp_catalog_word(c->catalog, row, i + 1));
-        lua_rawset(L, -3);
+            lua_pushstring(L, mp_catalog_word(c->catalog, row, (size_t)i + 1));
+        set_field(L, entry, KEYS + i);
     }
-    lua_pushvalue(L, 5);
+    lua_pushvalue(L, META);
     lua_setmetatable(L, -2);
 }
 
@@ -126,6 +137,17 @@ static ptrdiff_t next_of_kind(const mp_catalog *c, ptrdiff_t row, const char *ki
     return of_kind(c, mp_catalog_next(c, (size_t)row), kind);
 }
 
+/* How many rows of a kind a dataset has, at most INT_MAX. */
+static int count_rows(const mp_catalog *c, size_t dataset, const char *kind)
+{
+    int n = 0;
+
+    for (ptrdiff_t row = of_kind(c, mp_catalog_first(c, dataset), kind); row >= 0 && n < INT_MAX;
+         row = next_of_kind(c, row, kind))
+        n++;
+    return n;
+}
+
 /* Pushes an array of what `push` makes of each row of the dataset at 2 that is of the kind at 3 (none: of any) and, if
  * `where` is not 0, has another number than 0 in that column. */
 static int push_all(lua_State *L, size_t where, void (*push)(lua_State *, const lua_catalog *, size_t))
@@ -135,7 +157,7 @@ static int push_all(lua_State *L, size_t where, void (*push)(lua_State *, const 
     const char *kind = luaL_optstring(L, 3, NULL);
     lua_Integer n = 0;
 
-    lua_newtable(L);
+    lua_createtable(L, where == 0 ? count_rows(c->catalog, dataset, kind) : 0, 0);
     for (ptrdiff_t row = of_kind(c->catalog, mp_catalog_first(c->catalog, dataset), kind); row >= 0;
          row = next_of_kind(c->catalog, row, kind)) {
         if (where != 0 && mp_catalog_number(c->catalog, (size_t)row, where) == 0)
@@ -164,7 +186,8 @@ static size_t check_column(lua_State *L, const lua_catalog *c, int arg, bool opt
     return (size_t)column;
 }
 
-/* What push_entry takes from 4, 5 and 6; and *column, the one whose number is at 7. */
+/* Checks what push_entry() takes, and puts its keys where it takes them from; *column is the one whose number is at 7.
+ */
 static const lua_catalog *check_entry_arguments(lua_State *L, size_t *column, bool optional)
 {
     const lua_catalog *c = luaL_checkudata(L, 1, class_name);
@@ -179,7 +202,13 @@ static const lua_catalog *check_entry_arguments(lua_State *L, size_t *column, bo
         lua_pop(L, 1);
     }
     *column = check_column(L, c, 7, optional);
-    lua_settop(L, 6);
+    lua_settop(L, TIMES);
+    luaL_checkstack(L, MAX_COLUMNS + LUA_MINSTACK, NULL);
+    lua_pushliteral(L, "name");
+    lua_pushliteral(L, "time");
+    lua_pushliteral(L, "own");
+    for (lua_Integer i = 1; i <= (lua_Integer)strlen(c->columns); i++)
+        lua_rawgeti(L, 4, i);
     return c;
 }
 

@@ -2,6 +2,7 @@
  * state.c - floor 5: a Lua state with moonpool in it, what may run there, and the command line program.
  */
 #include "bind.h"
+#include "slab.h"
 
 #include <lualib.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 struct mp_state {
     lua_State *L;
+    slab memory; /* Lua's own: a decision makes and forgets a table for each snapshot */
     bind_interrupts *interrupts;
     char *program;
 };
@@ -101,7 +103,7 @@ int mp_state_open(mp_state **out, const char *program)
     if (s == NULL)
         return MP_SYSTEM;
     s->program = strdup(program != NULL ? program : "moonpool");
-    s->L = luaL_newstate();
+    s->L = lua_newstate(slab_realloc, &s->memory);
     if (s->program == NULL || s->L == NULL)
         goto failed;
     lua_pushcfunction(s->L, open_libraries);
@@ -121,6 +123,7 @@ void mp_state_close(mp_state *state)
         return;
     if (state->L != NULL)
         lua_close(state->L);
+    slab_free(&state->memory);
     free(state->program);
     free(state);
 }

@@ -4,14 +4,12 @@
 -- `ds:snapshots()` is called, so a million of them never exist at once. What a run changes (a snapshot made, one received,
 -- a hold let go) is noted on the dataset, in a dry run just as in a real one, so that later decisions see it.
 
+local entry = require "moonpool.entry"
 local errors = require "moonpool.error"
-local holds = require "moonpool.hold"
 local zfs = require "moonpool.zfs"
 
 local dataset = {}
 
--- Command lines stay below sshd's limit of 128 KiB for one exec string, and far below ARG_MAX.
-local MAX_ARGUMENT_BYTES = 100000
 
 --- The user property of a received dataset that tells which pool it came from, by the pool's GUID.
 dataset.MARK = "moonpool:source"
@@ -35,81 +33,11 @@ local function own_table(ds, field)
   return ds[field]
 end
 
--- Columns of sizes, which zfs has to add up for every snapshot: listed only for who asks, then for all datasets of the side.
-local SIZE_COLUMNS, SIZE_LETTERS = { "name", "used", "written", "referenced" }, "uuu"
-local SIZE_AT = { used = 1, written = 2, referenced = 3 }
-
-local function list_sizes(side)
-  local names = {}
-  for name, ds in pairs(side.datasets) do
-    -- In a dry run what it has made is not there.
-    if not ds.size_catalog and (ds.guid or not side.host.dry) then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for batch in zfs.batches(names, MAX_ARGUMENT_BYTES) do
-    local catalog = side.host:list(zfs.list_argv { types = { "snapshot" }, columns = SIZE_COLUMNS, datasets = batch, depth = 1 }, SIZE_LETTERS)
-    for _, name in ipairs(batch) do side.datasets[name].size_catalog = catalog end
-  end
-end
-
--- Bytes of a snapshot; nil for one that is not there, as what a dry run has made.
-local function size_of(ds, name, column)
-  if not ds.size_catalog then list_sizes(ds.side) end
-  if not ds.sizes then
-    ds.sizes = {}
-    local index = ds.size_catalog and ds.size_catalog:find(ds.name)
-    for _, row in ipairs(index and ds.size_catalog:rows(index) or {}) do ds.sizes[row.name] = row end
-  end
-  return ds.sizes[name] and ds.sizes[name][column]
-end
-
--- The tags of a snapshot's holds; all that a dataset's snapshots have are asked for at once.
-local function tags_of(ds, s)
-  if s.userrefs == 0 then return {} end
-  if not ds.tags then
-    ds.tags = {}
-    local held = {}
-    for _, other in ipairs(ds:snapshots()) do
-      if other.userrefs > 0 then held[#held + 1] = ds.name .. "@" .. other.name end
-    end
-    for tag, names in pairs(holds.by_tag(ds.side.host, held)) do
-      for _, full in ipairs(names) do
-        ds.tags[full] = ds.tags[full] or {}
-        table.insert(ds.tags[full], tag)
-      end
-    end
-  end
-  return ds.tags[ds.name .. "@" .. s.name] or {}
-end
-
--- The time that a snapshot's name tells, and whether it is one of this backup: most decisions need neither.
-local function read_name(ds, kind, s)
-  local names = ds.side.names
-  local time = kind == "@" and names and names:time(s.name, s.creation)
-  if rawget(s, "time") == nil then rawset(s, "time", time or s.creation) end
-  if rawget(s, "own") == nil then rawset(s, "own", time ~= nil and time ~= false) end
-end
-
--- What entries of one kind of a dataset look up when it is asked for, or is the same for all of them.
-local function lazily(ds, kind)
-  return { __index = function(s, key)
-    if key == "time" or key == "own" then
-      read_name(ds, kind, s)
-      return rawget(s, key)
-    end
-    if key == "dataset" then return ds.name end
-    if key == "kind" then return kind end
-    if kind ~= "@" then return nil end
-    if SIZE_AT[key] then return size_of(ds, s.name, SIZE_AT[key]) end
-    if key == "holds" then return tags_of(ds, s) end
-  end }
-end
-
 -- The catalog's answer about entries of a kind, which get what is known of their names already.
 local function ask_catalog(ds, question, kind, column)
   local names = ds.side.names
   local times = kind == "@" and names and names.known or nil
-  return ds.catalog[question](ds.catalog, ds.index, kind, SNAPSHOT_FIELDS, lazily(ds, kind), times, column)
+  return ds.catalog[question](ds.catalog, ds.index, kind, SNAPSHOT_FIELDS, entry.meta(ds, kind), times, column)
 end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
@@ -161,13 +89,24 @@ local function entries(ds, kind)
     recent[turn], ds.lists = ds, { name = ds.name, catalog = ds.catalog }
   end
   ds.lists[kind] = ds.lists[kind] or build(ds, kind)
-  return table.move(ds.lists[kind], 1, #ds.lists[kind], 1, {})
+  return ds.lists[kind]
 end
+
+local function copy(list) return table.move(list, 1, #list, 1, {}) end
 
 --- The snapshots of a dataset, oldest first, in a table of its own: dataset, name, guid, createtxg, creation, userrefs, time, own; and if they are asked for,
 -- used, written, referenced (bytes) and holds (array of tags).
 -- @return array
-function Dataset:snapshots() return entries(self, "@") end
+function Dataset:snapshots() return copy(entries(self, "@")) end
+
+--- Those of `snapshots()` that are of this backup, in a table of its own. @return array
+function Dataset:own_snapshots()
+  local own = {}
+  for _, s in ipairs(entries(self, "@")) do
+    if s.own then own[#own + 1] = s end
+  end
+  return own
+end
 
 --- The last of `snapshots()`, without a table of all of them where that is possible.
 -- @return snapshot or nil
@@ -216,7 +155,7 @@ end
 
 --- Its bookmarks, oldest first, in the same form.
 -- @return array
-function Dataset:bookmarks() return entries(self, "#") end
+function Dataset:bookmarks() return copy(entries(self, "#")) end
 
 --- Notes a snapshot or bookmark that the run made or received.
 -- @param kind "@" or "#"; @param fields as in `snapshots()`; those left out are the newest and unknown
@@ -228,7 +167,7 @@ function Dataset:add(kind, fields)
   fields.userrefs = fields.userrefs or 0
   self:forget()
   self.size_catalog, self.sizes = nil, nil
-  table.insert(own_table(self, "added"), setmetatable(fields, lazily(self, kind)))
+  table.insert(own_table(self, "added"), setmetatable(fields, entry.meta(self, kind)))
   return fields
 end
 
@@ -303,7 +242,7 @@ end
 -- @return array of { name, property, value, source }; @raise what the command met
 function dataset.get(side, query, list)
   local rows = {}
-  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+  for batch in zfs.batches(list, zfs.MAX_ARGUMENT_BYTES) do
     query.datasets = batch
     for _, row in ipairs(rows_of(side, query)) do rows[#rows + 1] = row end
   end
@@ -364,7 +303,7 @@ end
 --- Sees datasets by name, without their snapshots; not those that are gone meanwhile.
 -- @param side a side; @param list names; @raise what the command met
 function dataset.load(side, list)
-  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do list_datasets(side, { datasets = batch, depth = 0 }) end
+  for batch in zfs.batches(list, zfs.MAX_ARGUMENT_BYTES) do list_datasets(side, { datasets = batch, depth = 0 }) end
 end
 
 --- Sees a dataset and everything below it, without snapshots. A dataset that does not exist leaves the side empty.
@@ -392,7 +331,7 @@ end
 --- Sees the snapshots and bookmarks of datasets already seen; forgets those that are gone meanwhile.
 -- @param side a side; @param list their names; @raise what the command met
 function dataset.load_snapshots(side, list)
-  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+  for batch in zfs.batches(list, zfs.MAX_ARGUMENT_BYTES) do
     local query = { types = { "snapshot", "bookmark" }, columns = SNAPSHOT_COLUMNS, datasets = batch, depth = 1 }
     local catalog = list_existing(side, query, SNAPSHOT_LETTERS)
     for _, name in ipairs(batch) do
@@ -482,7 +421,7 @@ end
 -- @raise a host that can't be asked
 function dataset.look(host, list)
   local found = {}
-  for batch in zfs.batches(list, MAX_ARGUMENT_BYTES) do
+  for batch in zfs.batches(list, zfs.MAX_ARGUMENT_BYTES) do
     local argv = zfs.list_argv { types = { "snapshot" }, columns = SNAPSHOT_COLUMNS, datasets = batch }
     -- Exit 1 says that one of them is not there, which is an answer.
     local result = host:run(argv, { check = false })

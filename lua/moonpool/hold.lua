@@ -5,11 +5,9 @@ local zfs = require "moonpool.zfs"
 
 local hold = {}
 
-local MAX_ARGUMENT_BYTES = 100000
-
 -- One command a batch; complaints that say it is done already are none.
 local function over_snapshots(host, build, tag, snapshots, harmless)
-  for batch in zfs.batches(snapshots, MAX_ARGUMENT_BYTES) do
+  for batch in zfs.batches(snapshots, zfs.MAX_ARGUMENT_BYTES) do
     local result = host:run(build(tag, batch), { check = false })
     if result.error then
       local other = result.error.code ~= "exit" or result.err == ""
@@ -31,7 +29,7 @@ function hold.release(host, tag, snapshots) over_snapshots(host, zfs.release_arg
 -- @param host a host; @param snapshots full names; @return { [tag] = array of full names }; @raise what the commands met
 function hold.by_tag(host, snapshots)
   local found = {}
-  for batch in zfs.batches(snapshots, MAX_ARGUMENT_BYTES) do
+  for batch in zfs.batches(snapshots, zfs.MAX_ARGUMENT_BYTES) do
     for line in host:run(zfs.holds_argv(batch)).out:gmatch "[^\n]+" do
       local name, tag = line:match "^([^\t]+)\t([^\t]+)\t"
       found[tag] = found[tag] or {}

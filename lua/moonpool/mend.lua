@@ -9,14 +9,12 @@ local zfs = require "moonpool.zfs"
 
 local mend = {}
 
-local MAX_DESTROY_BYTES = 60000
-
 -- Destroys the snapshots of the target that are newer than the common one. zfs refuses those that are held.
 local function destroy_newer(run, pair, state)
   local names = {}
   for i, s in ipairs(state.newer) do names[i] = s.name end
   log.info("Destroying on %s: %s@%s", run.target.host.name, pair.target_name, table.concat(names, ","))
-  for batch in zfs.batches(names, MAX_DESTROY_BYTES) do run.target.host:run(zfs.destroy_argv(pair.target_name, batch)) end
+  for batch in zfs.batches(names, zfs.MAX_DESTROY_BYTES) do run.target.host:run(zfs.destroy_argv(pair.target_name, batch)) end
   for _, name in ipairs(names) do pair.target:remove("@", name) end
 end
 

@@ -309,10 +309,7 @@ function plan.thin(run, side, pair)
   -- Nothing that a hook did to a snapshot's table earlier may weaken what protects it.
   if pair.source then pair.source:forget() end
   if pair.target then pair.target:forget() end
-  local own = {}
-  for _, s in ipairs(ds:snapshots()) do
-    if s.own then own[#own + 1] = s end
-  end
+  local own = ds:own_snapshots()
   local newest = own[#own]
   if newest and newest.time > run.now then
     errors.fail("clock", "the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed", ds.name, newest.name)

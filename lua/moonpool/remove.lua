@@ -7,8 +7,6 @@ local zfs = require "moonpool.zfs"
 
 local remove = {}
 
-local MAX_DESTROY_BYTES = 60000
-
 -- Lets go of our own holds; somebody else's stop it all.
 local function release_ours(run, ds)
   local held = {}
@@ -34,7 +32,7 @@ function remove.dataset(run, name)
     release_ours(run, ds)
     local names = {}
     for i, s in ipairs(ds:snapshots()) do names[i] = s.name end
-    for batch in zfs.batches(names, MAX_DESTROY_BYTES) do host:run(zfs.destroy_argv(name, batch)) end
+    for batch in zfs.batches(names, zfs.MAX_DESTROY_BYTES) do host:run(zfs.destroy_argv(name, batch)) end
   end
   host:run(zfs.destroy_argv(name))
   run.target.datasets[name] = nil

@@ -16,6 +16,7 @@ local Dataset = {}
 Dataset.__index = Dataset
 
 Dataset.snapshots = function(self) return self.list end
+Dataset.own_snapshots = function(self) return table.move(self.list, 1, #self.list, 1, {}) end
 Dataset.newest = function(self) return self.list[#self.list] end
 Dataset.bookmarks = function() return {} end
 Dataset.forget = function() end

@@ -10,9 +10,6 @@ local zfs = require "moonpool.zfs"
 
 local thin = {}
 
--- A destroy names all its snapshots in one argument, which may have at most 128 KiB.
-local MAX_DESTROY_BYTES = 60000
-
 -- What zfs itself refuses to destroy, and rightly: somebody holds it, or a clone needs it.
 local RIGHTLY = { "dependent clones", "dataset is busy", "it's being held" }
 
@@ -43,7 +40,7 @@ local function thin_pair(run, side, pair)
   local planned = plan.thin(run, side.label, pair)
   explain.thinning(run, ds, pair, planned)
   for i, s in ipairs(planned.destroy) do names[i] = s.name end
-  for batch in zfs.batches(names, MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
+  for batch in zfs.batches(names, zfs.MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
 end
 
 --- Thins the datasets of the target whose source is gone. @param run the run

@@ -114,6 +114,12 @@ function zfs.valid_property(name)
   return name:find "^%l[%l%d_]*$" ~= nil or name:find "^%l[%l%d_]*[@#]." ~= nil or zfs.is_user_property(name)
 end
 
+--- Bytes of the arguments of one command: below sshd's limit of 128 KiB for one exec string, and far below ARG_MAX.
+zfs.MAX_ARGUMENT_BYTES = 100000
+
+--- Bytes of the names in one `zfs destroy`: they are one argument, which may have at most 128 KiB.
+zfs.MAX_DESTROY_BYTES = 60000
+
 --- Cuts a list of arguments into lists that fit on a command line.
 -- @param names array; @param max_bytes of one list, each name counted with its quotes and the space between
 -- @param per_pool true: a list never mixes pools (names are then full names, already in the order of their pools)
