@@ -5,7 +5,47 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#if defined(__GLIBC__) && defined(__x86_64__)
+#include <gnu/libc-version.h>
+
+/*
+ * glibc before 2.40 copies some kilobytes at once with `rep movsb`, which on processors of AMD takes several times as
+ * long where source and destination lie at unlucky distances (its bugs 30994 and 30995); and libssh copies each packet
+ * that it receives three times. It can be told otherwise only before a program begins: so this one begins once more.
+ */
+static void avoid_slow_copies(char *const argv[])
+{
+    static const char name[] = "GLIBC_TUNABLES", value[] = "glibc.cpu.x86_rep_movsb_threshold=1000000000";
+    const char *given = getenv(name);
+    char program[4096];
+    ssize_t n;
+    int major, minor;
+
+    if (given != NULL) {
+        if (strcmp(given, value) == 0)
+            (void)unsetenv(name); /* the second time: the programs that we start need not know */
+        return;
+    }
+    if (!__builtin_cpu_is("amd") || sscanf(gnu_get_libc_version(), "%d.%d", &major, &minor) != 2 || major != 2 ||
+        minor >= 40)
+        return;
+    n = readlink("/proc/self/exe", program, sizeof program - 1); /* by its name, which ps shows */
+    if (n <= 0 || setenv(name, value, 1) != 0)
+        return;
+    program[n] = '\0';
+    (void)execv(program, argv);
+    (void)unsetenv(name);
+}
+#else
+static void avoid_slow_copies(char *const argv[])
+{
+    (void)argv;
+}
+#endif
 
 static mp_state *state;
 
@@ -29,6 +69,8 @@ int main(int argc, char *argv[])
     struct sigaction action;
     int status;
 
+    if (argc > 2) /* what has fewer words moves no streams, or waits for a person */
+        avoid_slow_copies(argv);
     (void)memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
     (void)sigaction(SIGPIPE, &action, NULL);
