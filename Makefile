@@ -6,7 +6,7 @@
 #   make demo       a real backup on real pools
 #   make check      all tests; check-quick: those that need no virtual machine; asan, tsan: those in C and Lua with a sanitizer
 #   make bench      how fast it is beside what one would otherwise use (docs/performance.md); bench-check: only what can be counted
-#   make docs       build/docs: the Lua reference and the option reference, from the comments and declarations of the source
+#   make docs       build/docs: the Lua reference, the option reference, the manual page and what shells complete with, all from the source
 #   make format     clang-format over the C files
 PREFIX  ?= /usr/local
 CC      ?= cc
@@ -143,10 +143,13 @@ deps:
 docs: all
 	@mkdir -p $(O)/docs
 	@$(O)/moonpool lua docs/references.lua $(O)/docs
+	@for shell in bash zsh fish; do $(O)/moonpool completion $$shell >$(O)/docs/completion.$$shell || exit; done
 
 install: all docs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/lua/5.4 $(DESTDIR)$(PREFIX)/include \
-	  $(DESTDIR)$(PREFIX)/share/moonpool/policies $(DESTDIR)$(PREFIX)/share/doc/moonpool
+	  $(DESTDIR)$(PREFIX)/share/moonpool/policies $(DESTDIR)$(PREFIX)/share/doc/moonpool $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	install -m 755 $(O)/moonpool $(DESTDIR)$(PREFIX)/bin/moonpool
 	install -m 644 $(O)/libmoonpool.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(O)/libmoonpool.so $(DESTDIR)$(PREFIX)/lib/
@@ -154,6 +157,10 @@ install: all docs
 	install -m 644 src/moonpool.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 policies/*.lua $(DESTDIR)$(PREFIX)/share/moonpool/policies/
 	install -m 644 README.md LICENSE docs/*.md $(O)/docs/*.md $(DESTDIR)$(PREFIX)/share/doc/moonpool/
+	install -m 644 $(O)/docs/moonpool.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(O)/docs/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/moonpool
+	install -m 644 $(O)/docs/completion.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_moonpool
+	install -m 644 $(O)/docs/completion.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/moonpool.fish
 	printf 'prefix=%s\nName: moonpool\nDescription: scripting host for ZFS backup\nVersion: %s\nLibs: -L$${prefix}/lib -lmoonpool\nLibs.private: %s %s\nCflags: -I$${prefix}/include\n' \
 	  '$(PREFIX)' "$$(sed -n 's/^#define MP_VERSION "\(.*\)"/\1/p' src/moonpool.h)" '$(LIBS)' '$(LUA_LIBS)' >$(DESTDIR)$(PREFIX)/lib/pkgconfig/moonpool.pc
 

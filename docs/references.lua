@@ -2,8 +2,10 @@
 --
 --   FOLDER/lua.md       every function that policies, scripts and tests may call
 --   FOLDER/options.md   every option of the stock policies
+--   FOLDER/moonpool.1   the manual page
 -- Fails, and names it, where a function has no comment or an option no help.
 
+local cli = require "moonpool.cli"
 local core = require "moonpool.core"
 local doc = require "moonpool.doc"
 local errors = require "moonpool.error"
@@ -63,12 +65,46 @@ function references.of_policy(p, name)
   return lines
 end
 
+-- Text as roff sets it as it stands.
+local function roff(text) return (text:gsub("\\", "\\e"):gsub("%-", "\\-"):gsub("^[.']", "\\&%0")) end
+
+local function add_options(lines, p)
+  for _, d in ipairs(p.declarations) do
+    local shown = d.positional and d.name:upper() or (d.short and "-" .. d.short .. ", " or "") .. "--" .. d.name
+    local value = d.metavar and " \\fI" .. roff(d.metavar) .. "\\fR" or ""
+    local default = shown_default(d.default)
+    local help = d.help .. (default ~= "" and (" (default: %s)"):format(default) or "")
+    table.move({ ".TP", "\\fB" .. roff(shown) .. "\\fR" .. value, roff(help) }, 1, 3, #lines + 1, lines)
+  end
+end
+
+--- The manual page. @param list names of policies whose options it has; @return array of lines of roff
+-- @example references.manual { "autobackup" }
+function references.manual(list)
+  local lines = {
+    ('.TH MOONPOOL 1 "" "moonpool %s"'):format(core.version), ".SH NAME", "moonpool \\- back up ZFS datasets, by policies written in Lua",
+    ".SH SYNOPSIS", "\\fBmoonpool\\fR [\\fB\\-P\\fR \\fIDIR\\fR]... \\fICOMMAND\\fR ...", ".SH COMMANDS",
+  }
+  for _, c in ipairs(cli.COMMANDS) do
+    table.move({ ".TP", "\\fB" .. c.name .. "\\fR " .. roff(c.words), roff(c.help) }, 1, 3, #lines + 1, lines)
+  end
+  for _, name in ipairs(list) do
+    local p = require("policies." .. name)
+    table.move({ ".SH OPTIONS OF " .. name:upper(), roff(p.summary) .. "." }, 1, 2, #lines + 1, lines)
+    add_options(lines, p)
+  end
+  table.move({ ".SH EXIT STATUS", roff(cli.EXIT_STATUS), ".SH FILES", "Policies are found in the directories of \\fB\\-P\\fR, of MOONPOOL_PATH,",
+    "in ~/.config/moonpool, /etc/moonpool, the share directory of the installation, and in the program itself; the first one counts.",
+    ".SH SEE ALSO", "\\fBzfs\\fR(8), \\fBzfs\\-send\\fR(8), \\fBzfs\\-receive\\fR(8), \\fBssh_config\\fR(5)", "" }, 1, 7, #lines + 1, lines)
+  return lines
+end
+
 local function write(path, lines)
   local ok, _, message = core.write_file(path, table.concat(lines, "\n"))
   if not ok then errors.fail("system", "%s", message) end
 end
 
---- Writes both. @param folder where; it must be there; @raise invalid; system
+--- Writes all. @param folder where; it must be there; @raise invalid; system
 function references.write(folder)
   local lua = { "# The Lua reference", "", "Made from the comments above the functions, by `make docs`.", "" }
   for _, module in ipairs(MODULES) do
@@ -82,6 +118,7 @@ function references.write(folder)
   end
   write(folder .. "/lua.md", lua)
   write(folder .. "/options.md", options)
+  write(folder .. "/moonpool.1", references.manual(POLICIES))
 end
 
 -- As a program it has an argument; loaded as a module, it has none.

@@ -11,26 +11,43 @@ local cli = {}
 -- Exit statuses beside the number of failures.
 local USAGE, LOCKED, NOTHING = 253, 254, 255
 
+--- The commands in the order of the help: name, words that follow it, help.
+cli.COMMANDS = {
+  { name = "autobackup", words = "[OPTIONS] BACKUP-NAME [TARGET-PATH]", help = "back up what has the property autobackup:BACKUP-NAME" },
+  { name = "run", words = "FILE|NAME [OPTIONS] …", help = "run a policy" },
+  { name = "policy", words = "list | show NAME | doc NAME", help = "policies, and where they are found; the text of one; what it is for" },
+  { name = "policy", words = "new NAME | edit NAME | diff NAME", help = "a new one; a copy of a stock file of your own, and what is different" },
+  { name = "policy", words = "check NAME", help = "whether one is right, without touching a pool" },
+  { name = "explain", words = "[POLICY …] DATASET[@SNAPSHOT]", help = "why it is selected, sent, kept or destroyed" },
+  { name = "test", words = "FILE…", help = "tests of policies, on simulated machines" },
+  { name = "simulate", words = "POLICY [--every TIME] [--for TIME] …", help = "what a policy would keep after so many runs, as a picture" },
+  { name = "repl", words = "[--live]", help = "try things out; hosts are dry without --live" },
+  { name = "lua", words = "FILE [ARGUMENTS]", help = "run a Lua script with moonpool in it" },
+  { name = "completion", words = "bash | fish | zsh", help = "a script that completes all this in that shell" },
+}
+
 local HELP = [[
 Usage: moonpool [-P DIR]… COMMAND …
 
-  autobackup [OPTIONS] BACKUP-NAME [TARGET-PATH]   back up what has the property autobackup:BACKUP-NAME
-  run FILE|NAME [OPTIONS] …                        run a policy
-  policy list | show NAME | doc NAME               policies, and where they are found; the text of one; what it is for
-  policy new NAME | edit NAME | diff NAME          a new one; a copy of a stock file of your own, and what is different
-  policy check NAME                                whether one is right, without touching a pool
-  explain [POLICY …] DATASET[@SNAPSHOT]            why it is selected, sent, kept or destroyed
-  test FILE…                                       tests of policies, on simulated machines
-  simulate POLICY [--every TIME] [--for TIME] …    what a policy would keep after so many runs, as a picture
-  repl [--live]                                    try things out; hosts are dry without --live
-  lua FILE [ARGUMENTS]                             run a Lua script with moonpool in it
-
+%s
   -P DIR       look for policies in DIR first
   --version    print the version
   -h, --help   this help; `moonpool autobackup --help` has the options of a policy
 
-Exit status: 0 all well, 1-200 the number of failures, 253 usage, 254 another run is at work, 255 nothing could be done.
+Exit status: %s
 ]]
+
+--- What the exit status tells.
+cli.EXIT_STATUS = "0 all well, 1-200 the number of failures, 253 usage, 254 another run is at work, 255 nothing could be done."
+
+local function write_help()
+  local lines = {}
+  for i, c in ipairs(cli.COMMANDS) do
+    local what = c.name .. " " .. c.words
+    lines[i] = ("  %s%s   %s\n"):format(what, (" "):rep(46 - utf8.len(what)), c.help)
+  end
+  io.stdout:write(HELP:format(table.concat(lines), cli.EXIT_STATUS))
+end
 
 local function usage(message, ...) errors.fail("usage", message, ...) end
 
@@ -90,6 +107,15 @@ function commands.lua(args)
   return math.type(result) == "integer" and result or 0
 end
 
+function commands.completion(args)
+  local list, seen = {}, {}
+  for _, c in ipairs(cli.COMMANDS) do
+    if not seen[c.name] then list[#list + 1] = c end
+    seen[c.name] = true
+  end
+  return require "moonpool.command.completion".run(args, list)
+end
+
 local function command_of(word)
   local names = {}
   for name in pairs(commands) do names[#names + 1] = name end
@@ -105,7 +131,7 @@ local function dispatch(args)
   end
   local word = table.remove(args, 1)
   if not word or word == "-h" or word == "--help" or word == "help" then
-    io.stdout:write(HELP)
+    write_help()
     return word and 0 or USAGE
   elseif word:sub(1, 1) == "-" then
     usage("unknown option '%s': moonpool --help tells what there is", word)
@@ -113,7 +139,7 @@ local function dispatch(args)
   local command = command_of(word)
   -- A policy has options of its own to tell of.
   if (args[1] == "--help" or args[1] == "-h") and word ~= "autobackup" then
-    io.stdout:write(HELP)
+    write_help()
     return 0
   end
   return command(args)

@@ -176,14 +176,13 @@ local function add_option(parser, d)
   return parser:option(label):description(description):target(key_of(d)):argname("<" .. (d.metavar or "VALUE") .. ">"):count "*"
 end
 
--- The parser of some declarations; arguments that have a value already are optional.
-local function parser_of(declarations, about, on_help)
-  local parser = argparse(about.program, about.summary):add_help(false):usage_max_width(100):help_max_width(120)
+-- Adds declarations in their groups, and --help to the last of these; arguments that have a value already are optional.
+local function add_options(parser, declarations, bound, on_help)
   local groups, order = {}, {}
   for _, d in ipairs(declarations) do
     if d.positional then
       local argument = parser:argument(d.name:upper()):target(key_of(d)):description(d.help or "")
-      if d.optional or about.bound[key_of(d)] ~= nil then argument:args "?" end
+      if d.optional or bound[key_of(d)] ~= nil then argument:args "?" end
     else
       local name = d.group or "Options"
       if not groups[name] then
@@ -193,10 +192,26 @@ local function parser_of(declarations, about, on_help)
       table.insert(groups[name], add_option(parser, d))
     end
   end
-  local help = parser:flag("-h --help"):description "Show this help." :action(on_help)
+  local help = parser:flag("-h --help"):description "Show this help."
+  if on_help then help:action(on_help) end
   table.insert(groups[order[#order]] or {}, help)
   for _, name in ipairs(order) do parser:group(name, table.unpack(groups[name])) end
+end
+
+local function parser_of(declarations, about, on_help)
+  local parser = argparse(about.program, about.summary):add_help(false):usage_max_width(100):help_max_width(120)
+  add_options(parser, declarations, about.bound, on_help)
   return parser
+end
+
+-- What completion needs beside the parser: the values of options that have just some.
+local function add_choices(parser, declarations)
+  local by_key = {}
+  for _, d in ipairs(declarations) do by_key[key_of(d)] = d end
+  for _, option in ipairs(parser._options) do
+    local d = by_key[option._target]
+    if d and d.choices then option:choices(d.choices) end
+  end
 end
 
 -- What argparse collected: every option may come several times; the last one counts, lists add up.
@@ -277,6 +292,27 @@ function options.parse(declarations, args, about)
   for key, value in pairs(about.bound) do values[key] = value end
   for key, value in pairs(collected(declarations, found)) do values[key] = value end
   return options.bind(declarations, values)
+end
+
+--- A script for a shell that completes commands and their options.
+-- @param shell "bash", "zsh" or "fish"; @param program the name it is for
+-- @param commands array of { name, help, declarations = of its options or nil, commands = array of the same, or nil }
+-- @return text, to be put where that shell looks for such scripts
+-- @example options.completion("bash", "moonpool", { { name = "run", help = "run a policy" } })
+function options.completion(shell, program, commands)
+  local function add(parser, list)
+    for _, c in ipairs(list) do
+      local command = parser:command(c.name):description(c.help):add_help(c.declarations == nil)
+      if c.declarations then
+        add_options(command, c.declarations, {})
+        add_choices(command, c.declarations)
+      end
+      add(command, c.commands or {})
+    end
+  end
+  local parser = argparse(program)
+  add(parser, commands)
+  return parser["get_" .. shell .. "_complete"](parser)
 end
 
 return options

@@ -62,6 +62,22 @@ END
 }
 it 'the program tells glibc how to copy, and the programs that it starts nothing' tunables
 
+# As bash does it: the words, the one that is being typed, and the function that answers.
+completion() {
+  moonpool completion bash >completion
+  answer() { bash -c '. ./completion; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _moonpool; echo "${COMPREPLY[*]}"' - "$@"; }
+  same "$(answer moonpool simu)" simulate
+  same "$(answer moonpool autobackup --keep-)" '--keep-source --keep-target'
+  same "$(answer moonpool run restore --fr)" --from
+  same "$(answer moonpool autobackup --on-diverged f)" 'fail full'
+  moonpool completion zsh >completion.zsh
+  has "$(cat completion.zsh)" keep-source
+  moonpool completion fish >completion.fish
+  fish --no-execute completion.fish
+  refused 253 "did you mean 'fish'" moonpool completion fihs
+}
+it 'shells complete commands, policies, options and choices' completion
+
 terminal() {
   out=$({ sleep 0.5; printf '40 + 2\r'; sleep 0.5; printf 'string.for\t("<%%s>", 1)\r'; sleep 0.5; printf '\004'; sleep 0.5; } |
     timeout 20 script -qec 'TERM=xterm moonpool repl' /dev/null)

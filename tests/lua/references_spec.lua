@@ -12,9 +12,8 @@ describe("the references", function()
   os.remove(folder)
   require "moonpool.core".mkdir(folder, 448)
   references.write(folder)
-  local lua, options = read(folder .. "/lua.md"), read(folder .. "/options.md")
-  os.remove(folder .. "/lua.md")
-  os.remove(folder .. "/options.md")
+  local lua, options, manual = read(folder .. "/lua.md"), read(folder .. "/options.md"), read(folder .. "/moonpool.1")
+  for _, file in ipairs { "lua.md", "options.md", "moonpool.1" } do os.remove(folder .. "/" .. file) end
   os.remove(folder)
 
   it("have every option of every stock policy", function()
@@ -25,6 +24,13 @@ describe("the references", function()
         assert.is_truthy(section:find("`" .. shown .. "`", 1, true) or section:find("`" .. shown .. " ", 1, true), name .. " " .. shown)
       end
     end
+  end)
+
+  it("have every command and every option in the manual page, as roff", function()
+    assert.is_truthy(manual:find("^%.TH MOONPOOL 1"))
+    assert.is_truthy(manual:find("\n\\fBsimulate\\fR POLICY [\\-\\-every TIME]", 1, true))
+    assert.is_truthy(manual:find("\n\\fB\\-\\-keep\\-source\\fR \\fIK\\fR", 1, true))
+    for line in manual:gmatch "[^\n]+" do assert.is_truthy(line:find "^%.%u" or not line:find "^[.']", line) end
   end)
 
   it("have what the modules and the files of rules give", function()

@@ -100,12 +100,15 @@ function actions.doc(name)
   return 0
 end
 
+--- The words that may follow `moonpool policy`, in order.
+command.ACTIONS = {}
+for word in pairs(actions) do table.insert(command.ACTIONS, word) end
+table.sort(command.ACTIONS)
+
 --- Runs the command. @param args its words; @return exit status; @raise usage; policy
 function command.run(args)
   local what = table.remove(args, 1)
-  local words = {}
-  for word in pairs(actions) do words[#words + 1] = word end
-  table.sort(words)
+  local words = command.ACTIONS
   if not what then errors.fail("usage", "policy: one of %s", table.concat(words, ", ")) end
   local action = actions[what]
   if not action then errors.fail("usage", "policy: no '%s'%s", what, suggest.text(what, words)) end
