@@ -8,6 +8,7 @@ local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local holds = require "moonpool.hold"
 local plan = require "moonpool.plan"
+local sched = require "moonpool.sched"
 
 local settle = {}
 
@@ -71,13 +72,19 @@ local function release_old(side, tags, dues)
   end
 end
 
+-- How many bookmarks of this machine are destroyed at the same time; far away it is as many as there are transfers, whose connections are there.
+local HERE_AT_ONCE = 4
+
+-- zfs destroys one bookmark a command, and each command waits for a transaction group of its pool; several wait for the same one.
 local function drop_bookmarks(run, dues)
+  local host, list = run.source.host, {}
   for _, due in ipairs(dues) do
-    for _, b in ipairs(due.bookmarks) do
-      run.source.host:run { "zfs", "destroy", due.pair.name .. "#" .. b.name }
-      due.pair.source:remove("#", b.name)
-    end
+    for _, b in ipairs(due.bookmarks) do list[#list + 1] = { source = due.pair.source, name = b.name } end
   end
+  sched.each(list, host.name == "local" and HERE_AT_ONCE or run.options.jobs, function(b)
+    host:run { "zfs", "destroy", b.source.name .. "#" .. b.name }
+    b.source:remove("#", b.name)
+  end)
 end
 
 local function move_on(run, dues)
