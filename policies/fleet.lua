@@ -1,10 +1,12 @@
 --- Pulls many hosts into one target, some at the same time: moonpool run fleet --hosts web1,web2,db1 --parallel 2 nas tank/fleet
 --
--- Each host's backup is one of autobackup into TARGET-PATH/HOST, with a lock of its own. A host that fails leaves the others alone.
+-- Each host's backup is one of autobackup into TARGET-PATH/HOST, with a lock of its own. A host that fails leaves the others alone. --rate is that of
+-- all of them together.
 
 local autobackup = require "policies.autobackup"
 local backup = require "moonpool.backup"
 local errors = require "moonpool.error"
+local hosts = require "moonpool.host"
 local log = require "moonpool.log"
 local properties = require "policies.properties"
 local sched = require "moonpool.sched"
@@ -13,11 +15,11 @@ local sched = require "moonpool.sched"
 local function place(options, host) return options.target_path .. "/" .. host:gsub("^.*@", "") end
 
 -- How the backup of one host ended: { host, failures, seconds, error }.
-local function back_up(self, options, env, host)
+local function back_up(self, options, env, throttle, host)
   local given = {}
   for key, value in pairs(options) do given[key] = value end
   given.ssh_source, given.target_path = host, place(options, host)
-  local own = setmetatable({ label = host }, { __index = env })
+  local own = setmetatable({ label = host, throttle = throttle }, { __index = env })
   local began = env.clock()
   local ok, result = pcall(backup.run, self, given, own, properties.receive)
   if not ok and errors.is(result, "cancelled") then errors.raise(result) end
@@ -55,9 +57,9 @@ return autobackup:extend {
   end,
 
   run = function(self, options, env)
-    local results, failures = {}, 0
+    local results, failures, throttle = {}, 0, hosts.throttle(0)
     sched.each(options.hosts, options.parallel, function(host)
-      local result = back_up(self, options, env, host)
+      local result = back_up(self, options, env, throttle, host)
       results[#results + 1] = result
     end)
     for _, r in ipairs(results) do failures = failures + r.failures end

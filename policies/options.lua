@@ -75,7 +75,7 @@ local GROUPS = {
       { optional_value = "zstd-fast", choices = filter.NAMES }),
     value("send-pipe", "CMD", "strings", "Pass the stream through this on the source."),
     value("recv-pipe", "CMD", "strings", "Pass the stream through this on the target, the last one given first."),
-    value("rate", "SIZE", "size", "Send at most so many bytes per second."),
+    value("rate", "SIZE", "size", "Send at most so many bytes per second, all transfers together."),
     flag("zfs-compressed", "Accepted: blocks are sent as they are compressed on the disk wherever both ends can."),
     flag("no-zfs-compressed", "Send blocks uncompressed."),
     value("clones", "WHAT", "choice", "simple: a clone whose origin is on the target is sent as one; never: in full.",

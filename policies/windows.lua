@@ -73,7 +73,8 @@ function windows.only(text)
   end
 end
 
---- The hook `before` of a policy whose transfers are slower at some times. The rate is looked up when a stream begins, and stays until it ends.
+--- The hook `before` of a policy whose transfers are slower at some times. The rate is looked up when a stream
+-- begins, and is that of all streams of the run until the next one begins.
 -- @param rates array of { window, rate } such as { "mon-fri 08:00-18:00", "5M" }; the first that fits counts, none: --rate, or no limit
 -- @return function for the hook
 -- @example policy:extend { before = windows.rates { { "mon-fri 08:00-18:00", "5M" } } }

@@ -10,6 +10,7 @@
 
 static const char job_class[] = "moonpool.job";
 static const char queue_class[] = "moonpool.queue";
+static const char throttle_class[] = "moonpool.throttle";
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 
@@ -221,11 +222,50 @@ static int core_run(lua_State *L)
     return started(L, job, mp_job_run(job, queue, host, argv, &o));
 }
 
-/* core.pipe(queue, hosts, argvs, buffer, rate, stall_timeout) */
+/* ---- a rate for several pipes ---------------------------------------------------------------------------- */
+
+static lua_Integer check_rate(lua_State *L, int arg)
+{
+    lua_Integer rate = luaL_optinteger(L, arg, 0);
+    luaL_argcheck(L, rate >= 0, arg, "a rate is not negative");
+    return rate;
+}
+
+static int throttle_gc(lua_State *L)
+{
+    mp_throttle **t = luaL_checkudata(L, 1, throttle_class);
+    mp_throttle_free(*t);
+    *t = NULL;
+    return 0;
+}
+
+/* throttle:set(rate): bytes per second from now on, 0: no limit */
+static int throttle_set(lua_State *L)
+{
+    mp_throttle **t = luaL_checkudata(L, 1, throttle_class);
+    mp_throttle_set(*t, (uint64_t)check_rate(L, 2));
+    return 0;
+}
+
+/* core.throttle(rate): what several pipes can be given as their rate, which they then keep to together */
+static int core_throttle(lua_State *L)
+{
+    lua_Integer rate = check_rate(L, 1);
+    mp_throttle **t = lua_newuserdatauv(L, sizeof *t, 0);
+
+    *t = NULL;
+    luaL_setmetatable(L, throttle_class);
+    if (mp_throttle_new(t, (uint64_t)rate) != MP_OK)
+        return bind_failure(L, MP_SYSTEM, "out of memory");
+    return 1;
+}
+
+/* core.pipe(queue, hosts, argvs, buffer, rate, stall_timeout): the rate is a number or a throttle */
 static int core_pipe(lua_State *L)
 {
     mp_queue *queue = opt_queue(L, 1);
-    lua_Integer buffer = luaL_optinteger(L, 4, 0), rate = luaL_optinteger(L, 5, 0);
+    mp_throttle **shared = luaL_testudata(L, 5, throttle_class);
+    lua_Integer buffer = luaL_optinteger(L, 4, 0), rate = shared != NULL ? 0 : check_rate(L, 5);
     mp_pipe_options o = {.stall_timeout = luaL_optnumber(L, 6, 0)};
     lua_Integer n;
     mp_stage *stages;
@@ -236,9 +276,9 @@ static int core_pipe(lua_State *L)
     n = luaL_len(L, 2);
     luaL_argcheck(L, n > 0 && n <= 100 && n == luaL_len(L, 3), 3, "one to 100 stages, each with a host and a command");
     luaL_argcheck(L, buffer >= 0, 4, "a size is not negative");
-    luaL_argcheck(L, rate >= 0, 5, "a rate is not negative");
     o.buffer = (size_t)buffer;
     o.rate = (uint64_t)rate;
+    o.throttle = shared != NULL ? *shared : NULL;
     luaL_checkstack(L, (int)n * 3 + 8, "too many stages");
     stages = lua_newuserdatauv(L, (size_t)n * sizeof *stages, 0);
     for (lua_Integer i = 1; i <= n; i++) {
@@ -248,7 +288,7 @@ static int core_pipe(lua_State *L)
         (void)lua_geti(L, 3, i);
         stages[i - 1].argv = bind_check_argv(L, lua_gettop(L));
     }
-    job = new_job(L, 0);
+    job = new_job(L, shared != NULL ? 5 : 0);
     return started(L, job, mp_job_pipe(job, queue, stages, (size_t)n, &o));
 }
 
@@ -257,9 +297,12 @@ void bind_job_open(lua_State *L)
     static const luaL_Reg job_methods[] = {
         {"cancel", job_cancel}, {"done", job_done}, {"bytes", job_bytes}, {"result", job_result}, {NULL, NULL}};
     static const luaL_Reg queue_methods[] = {{"take", queue_take}, {"fd", queue_fd}, {"close", queue_gc}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"queue", core_queue}, {"run", core_run}, {"pipe", core_pipe}, {NULL, NULL}};
+    static const luaL_Reg throttle_methods[] = {{"set", throttle_set}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"queue", core_queue}, {"run", core_run}, {"pipe", core_pipe}, {"throttle", core_throttle}, {NULL, NULL}};
 
     bind_class(L, job_class, job_methods, job_gc);
     bind_class(L, queue_class, queue_methods, queue_gc);
+    bind_class(L, throttle_class, throttle_methods, throttle_gc);
     luaL_setfuncs(L, functions, 0);
 }

@@ -167,10 +167,21 @@ typedef struct mp_stage {
     const char *const *argv; /* ends with NULL; argv[0] is looked for in PATH and the sbin directories */
 } mp_stage;
 
+/* A rate that several pipes keep to together. */
+typedef struct mp_throttle mp_throttle;
+
+/* `rate`: bytes per second, 0: no limit. 0 or MP_SYSTEM. */
+MP_API int mp_throttle_new(mp_throttle **out, uint64_t rate);
+/* Another rate, also for pipes that are at work with it. Any thread. */
+MP_API void mp_throttle_set(mp_throttle *throttle, uint64_t rate);
+/* Once no pipe uses it any more. NULL is allowed. */
+MP_API void mp_throttle_free(mp_throttle *throttle);
+
 typedef struct mp_pipe_options {
-    size_t buffer;        /* bytes of the buffer of each edge, 0: 16 MiB */
-    uint64_t rate;        /* bytes per second through the first edge, 0: no limit */
-    double stall_timeout; /* seconds without a byte moved anywhere in the pipe until MP_STALLED, 0: never */
+    size_t buffer;         /* bytes of the buffer of each edge, 0: 16 MiB */
+    uint64_t rate;         /* bytes per second through the first edge, 0: no limit */
+    mp_throttle *throttle; /* instead of `rate`: one that is shared with others; used until the pipe has ended */
+    double stall_timeout;  /* seconds without a byte moved anywhere in the pipe until MP_STALLED, 0: never */
 } mp_pipe_options;
 
 /* A command or pipe at work on a thread of its own. */
@@ -190,10 +201,10 @@ MP_API mp_job *mp_queue_take(mp_queue *queue, double timeout);
 MP_API void mp_queue_wake(mp_queue *queue);
 
 /*
- * Starts a command or a pipe; all arguments are copied (a catalog is used until the job has ended). On a dry host a
- * command that writes ends at once with MP_DRY, a pipe if any of its stages writes. A remote program that is still
- * running when its job is cancelled, times out or stalls is ended on the far side too. `queue` may be NULL: then
- * mp_job_wait() is the only way to learn of the end. MP_SYSTEM: no thread. The job belongs to the caller:
+ * Starts a command or a pipe; all arguments are copied (a catalog and a throttle are used until the job has ended). On
+ * a dry host a command that writes ends at once with MP_DRY, a pipe if any of its stages writes. A remote program that
+ * is still running when its job is cancelled, times out or stalls is ended on the far side too. `queue` may be NULL:
+ * then mp_job_wait() is the only way to learn of the end. MP_SYSTEM: no thread. The job belongs to the caller:
  * mp_job_free().
  */
 MP_API int mp_job_run(mp_job **out, mp_queue *queue, mp_host *host, const char *const argv[],

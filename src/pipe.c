@@ -63,7 +63,8 @@ int pipe_stages(mp_result **out, const mp_stage stages[], size_t n, const mp_pip
     const mp_pipe_options *o = options != NULL ? options : &defaults;
     double start = clock_monotonic();
     _Atomic uint64_t own_count = 0;
-    pump_options pump = {.rate = o->rate, .stall = o->stall_timeout, .cancel = cancel};
+    mp_throttle own_throttle;
+    pump_options pump = {.stall = o->stall_timeout, .cancel = cancel};
     pump_stage *pumped = calloc(n, sizeof *pumped);
     size_t where = 0;
     fault f = {0};
@@ -74,6 +75,8 @@ int pipe_stages(mp_result **out, const mp_stage stages[], size_t n, const mp_pip
     assert(n > 0);
     *out = r;
     pump.moved = moved != NULL ? moved : &own_count;
+    throttle_init(&own_throttle, o->rate);
+    pump.throttle = o->throttle != NULL ? o->throttle : o->rate > 0 ? &own_throttle : NULL;
     pump.buffer = o->buffer > 0 ? o->buffer : BUFFER_DEFAULT;
     if (!result_is_usable(r))
         goto out;

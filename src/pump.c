@@ -33,8 +33,7 @@ typedef struct pump {
     struct pollfd *fds; /* [0] is the cancel wake */
     int *counts;        /* entries of each stage */
     double now, moved_at;
-    double tokens, refilled; /* the rate's bucket */
-    int stop;                /* why everything is being ended, 0: it is not */
+    int stop; /* why everything is being ended, 0: it is not */
     size_t where;
     fault *f;
 } pump;
@@ -62,33 +61,12 @@ ptrdiff_t pump_cause(const pump_stage stages[], size_t n)
     return -1;
 }
 
-/* ---- the rate limit ------------------------------------------------------------------------------------ */
-
-/* Bytes moved at once under a rate limit, so that a low rate does not mean a byte per poll. */
-static double quantum(const pump *p)
-{
-    double q = (double)p->o->rate / 50;
-    return q < 1 ? 1 : q > 65536 ? 65536 : q;
-}
+/* ---- the rate ------------------------------------------------------------------------------------------ */
 
 /* Bytes that stage i may give now. */
 static size_t allowance(const pump *p, size_t i)
 {
-    if (i > 0 || p->o->rate == 0)
-        return SIZE_MAX;
-    return p->tokens < quantum(p) ? 0 : (size_t)p->tokens;
-}
-
-static void refill(pump *p)
-{
-    double most = (double)p->o->rate / 4;
-
-    if (p->o->rate == 0)
-        return;
-    most = most < quantum(p) ? quantum(p) : most;
-    p->tokens += (p->now - p->refilled) * (double)p->o->rate;
-    p->tokens = p->tokens > most ? most : p->tokens;
-    p->refilled = p->now;
+    return i > 0 || p->o->throttle == NULL ? SIZE_MAX : throttle_allows(p->o->throttle, p->now);
 }
 
 /* Accounts for n bytes that came out of stage i. */
@@ -99,8 +77,8 @@ static void came_out(pump *p, size_t i, size_t n)
         return;
     if (p->o->moved != NULL)
         (void)atomic_fetch_add_explicit(p->o->moved, n, memory_order_relaxed);
-    if (p->o->rate > 0)
-        p->tokens -= (double)n;
+    if (p->o->throttle != NULL)
+        throttle_count(p->o->throttle, n, p->now);
 }
 
 /* ---- ending things ------------------------------------------------------------------------------------- */
@@ -365,8 +343,8 @@ static int wait_and_step(pump *p)
             lower(&timeout, p->o->deadline - p->now);
         if (p->o->stall > 0)
             lower(&timeout, p->moved_at + p->o->stall - p->now);
-        if (p->o->rate > 0 && !p->stages[0].out_done && p->tokens < quantum(p))
-            lower(&timeout, (quantum(p) - p->tokens) / (double)p->o->rate);
+        if (!p->stages[0].out_done && allowance(p, 0) == 0)
+            lower(&timeout, throttle_wait(p->o->throttle, p->now));
     }
     if (poll(p->fds, (nfds_t)n, timeout) < 0) {
         if (errno != EINTR)
@@ -417,7 +395,7 @@ static void watch(pump *p)
     const pump_options *o = p->o;
 
     if (p->stop == 0) {
-        if (o->rate > 0 && p->tokens < quantum(p))
+        if (allowance(p, 0) == 0)
             p->moved_at = p->now; /* it is we who hold it back */
         if (p->fds[0].revents != 0)
             stop(p, fault_set(p->f, MP_CANCELLED, "cancelled"), 0);
@@ -432,7 +410,6 @@ static void watch(pump *p)
 
 static void move_all(pump *p)
 {
-    refill(p);
     for (size_t i = 0; i < p->n; i++)
         if (!p->stages[i].err_done)
             read_error_stream(p, &p->stages[i]);
@@ -463,7 +440,7 @@ static int prepare_pump(pump *p)
         ring_init(&p->stages[i].ring, p->o->buffer);
     if (p->scratch == NULL || p->fds == NULL || p->counts == NULL)
         return fault_set(p->f, MP_SYSTEM, "out of memory");
-    p->now = p->moved_at = p->refilled = clock_monotonic();
+    p->now = p->moved_at = clock_monotonic();
     return MP_OK;
 }
 

@@ -6,6 +6,7 @@
 
 #include "proc.h"
 #include "ring.h"
+#include "throttle.h"
 
 #include <stdatomic.h>
 
@@ -34,7 +35,7 @@ typedef struct pump_options {
     pump_sink *sink; /* NULL: the last program's output is thrown away */
     void *sink_arg;
     size_t buffer;           /* bytes per edge */
-    uint64_t rate;           /* bytes per second out of the first program, 0: no limit */
+    mp_throttle *throttle;   /* of the bytes out of the first program, or NULL */
     double stall;            /* seconds without a byte moved, 0: never */
     double deadline;         /* of clock_monotonic(), 0: none */
     const wake *cancel;      /* or NULL */

@@ -59,7 +59,8 @@ local function start(self, options, env, hosts)
     missing = {}, -- pairs without a source
     failures = {},
     bytes = 0,
-    rate = function() end, -- bytes per second for a stream that begins now; a policy's `before` may set another
+    rate = function() end, -- bytes per second of all streams together, asked when one begins; a policy's `before` may set another
+    throttle = env.throttle or core.throttle(0),
     excluded = exclusion(options.exclude_snapshot_pattern),
   }
   run.ctx = { now = run.now, utc = spelled.utc, names = spelled, options = options, all_reasons = options.explain ~= nil }
@@ -156,6 +157,7 @@ end
 --- Runs a backup.
 -- @param self the policy; @param options its options, checked
 -- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean,
+--   throttle = what limits the rate of several runs together (moonpool.host.throttle), or nil,
 --   max_command_bytes = how long a `zfs snapshot` may be (1.5 MB) }
 -- @param rule function(run, pair, properties of the source) that returns what a receive sets and leaves out: `policies.properties`
 -- @return the number of failures, 200 at the most

@@ -17,7 +17,7 @@ local OPTIONS = {
 }
 local LIST_OPTIONS = { check = "boolean" }
 local RUN_OPTIONS = { input = "string", timeout = "number", limit = "number", check = "boolean" }
-local PIPE_OPTIONS = { buffer = "number", rate = "number", stall_timeout = "number", on_start = "function" }
+local PIPE_OPTIONS = { buffer = "number", rate = "number or userdata", stall_timeout = "number", on_start = "function" }
 
 -- Refuses options that do not exist or have the wrong type.
 local function check_options(what, given, known)
@@ -26,7 +26,7 @@ local function check_options(what, given, known)
       local names = {}
       for n in pairs(known) do names[#names + 1] = n end
       errors.fail("usage", "%s: no option '%s'%s", what, tostring(name), suggest.text(name, names))
-    elseif type(value) ~= known[name] then
+    elseif not known[name]:find(type(value), 1, true) then
       errors.fail("usage", "%s: the option %s is a %s, not a %s", what, name, known[name], type(value))
     end
   end
@@ -135,7 +135,8 @@ end
 
 --- Runs a pipe of programs, on any hosts.
 -- @param stages array of { host =, argv = }
--- @param options { buffer = bytes per edge (16 MiB), rate = bytes per second, stall_timeout = seconds, on_start = function(job) } or nil
+-- @param options { buffer = bytes per edge (16 MiB), rate = bytes per second, or a throttle that other pipes have too, stall_timeout = seconds,
+--   on_start = function(job) } or nil
 -- @return { bytes, seconds, stages }, or the same with dry = true if a dry host refused
 -- @raise what the first failing stage met; stalled; cancelled
 -- @example here:pipe { { host = here, argv = { "zfs", "send", "a@x" } }, { host = nas, argv = { "zfs", "receive", "b" } } }
@@ -161,6 +162,11 @@ function Host:close() self.handle:close() end
 
 Host.__close = Host.close
 Host.__tostring = function(self) return "host " .. self.name end
+
+--- A rate that several pipes keep to together: each is given it as its `rate`.
+-- @param rate bytes per second, 0: no limit; @return throttle, whose method `set(rate)` changes it also for pipes that are at work
+-- @example local both = host.throttle(10 << 20); here:pipe(stages, { rate = both })
+function host.throttle(rate) return core.throttle(rate) end
 
 host.methods = Host
 

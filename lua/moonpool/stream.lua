@@ -56,8 +56,10 @@ function stream.run(run, pair, send, label, force)
   log.info("%s", label)
   local begin, finish = in_sight(run, pair, send)
   local _ <close> = setmetatable({}, { __close = finish })
+  -- All streams of a run keep to one rate together, also those that began when it was another one.
+  run.throttle:set(run.rate(run.clock()) or run.options.rate or 0)
   local result = run.source.host:pipe(filter.stages(run, send, receive),
-    { buffer = run.options.buffer, rate = run.rate(run.clock()) or run.options.rate, stall_timeout = run.stall_timeout, on_start = begin })
+    { buffer = run.options.buffer, rate = run.throttle, stall_timeout = run.stall_timeout, on_start = begin })
   if result.dry then return end
   run.bytes = run.bytes + result.bytes
   pair.bytes, pair.seconds = (pair.bytes or 0) + result.bytes, (pair.seconds or 0) + result.seconds

@@ -185,6 +185,36 @@ describe("a pipe", function()
     assert.equal("ok", r.code)
     assert.is_true(r.seconds > 0.1)
   end)
+
+  -- Starts `count` pipes of so many bytes with one throttle, and answers their results.
+  local function together(throttle, count, bytes, meanwhile)
+    local queue <close> = core.queue()
+    local argvs = { { "head", "-c", tostring(bytes), "/dev/zero" }, { "sh", "-c", "cat >/dev/null" } }
+    for _ = 1, count do assert(core.pipe(queue, { here, here }, argvs, 65536, throttle)) end
+    if meanwhile then meanwhile() end
+    local results = {}
+    for i = 1, count do results[i] = queue:take():result() end
+    return results
+  end
+
+  it("keeps to one rate with others, and each gets its share", function()
+    local results = together(core.throttle(2000000), 3, 400000)
+    local first, last = math.huge, 0
+    for _, r in ipairs(results) do
+      assert.equal("ok", r.code)
+      first, last = math.min(first, r.seconds), math.max(last, r.seconds)
+    end
+    assert.is_true(last > 0.45 and last < 2, last) -- 1.2 MB at 2 MB/s
+    assert.is_true(first > last * 0.6, first .. " of " .. last)
+  end)
+
+  it("goes at another rate as soon as it is told so", function()
+    local throttle = core.throttle(10000)
+    local results = together(throttle, 1, 1000000, function() throttle:set(0) end)
+    assert.is_true(results[1].seconds < 5, results[1].seconds)
+    assert.has_error(function() throttle:set(-1) end)
+    assert.has_error(function() core.throttle(-1) end)
+  end)
 end)
 
 describe("wrong arguments", function()

@@ -76,6 +76,16 @@ test_limits_of_destroying_and_of_the_rate() {
   assert_eq "$(count "$src/limit") $(count "$(target limit)")" '1 1'
 }
 
+test_the_rate_is_that_of_all_transfers_together() {
+  forest rates 3
+  for ds in "$src/rates" "$src/rates/d2" "$src/rates/d3"; do write_file "$ds" 1000 big; done
+  began=$(date +%s)
+  backup rates --rate 400K --jobs 3
+  took=$(($(date +%s) - began))
+  [ "$took" -ge 7 ] || fail "3 MB at 400 KB a second took $took s"
+  for ds in rates rates/d2 rates/d3; do same_guids "$src/$ds" "$(target "$ds")"; done
+}
+
 test_periods_are_the_calendar_s_also_when_the_clocks_change() {
   zfs create "$src/calendar"
   zfs set autobackup:calendar=true "$src/calendar"
