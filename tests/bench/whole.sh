@@ -2,6 +2,7 @@
 # Whole runs on real pools in the test bed, pulled through SSH: moonpool, syncoid (of Debian's package sanoid, unpacked and not installed), and a
 # loop of zfs send | zfs receive as one writes it by hand. What runs there is tests/bench/whole_there.
 count=${BENCH_WHOLE_DATASETS:-11}
+programs=${BENCH_WHOLE_PROGRAMS:-moonpool two_jobs syncoid loop}
 packages=$out/sanoid
 if [ ! -e "$packages/usr/sbin/syncoid" ]; then
   rm -rf "$packages.new"
@@ -20,9 +21,8 @@ target "whole: processes and threads with nothing new, $count datasets" '<=' 20 
 target 'whole: nothing new, times as fast as syncoid' '>=' 15 "$(calc "$(of syncoid nothing 4) / $(of moonpool nothing 4)")"
 target 'whole: processes and threads a dataset of a first backup' '<=' 5 "$(calc "$(of moonpool first 3) / $count")"
 target 'whole: first backup, times as fast as syncoid' '>=' 5 "$(calc "$(of syncoid first 4) / $(of moonpool first 4)")"
-tell 'whole: first backup with --jobs 2, times as fast as syncoid' "$(calc "$(of syncoid first 4) / $(of two_jobs first 4)")"
 for phase in first incremental nothing; do
-  for program in moonpool two_jobs syncoid loop; do
+  for program in $programs; do
     tell "whole: $phase, $program: processes, seconds, CPU seconds" "$(of $program $phase 3), $(of $program $phase 4), $(of $program $phase 5)"
   done
 done
