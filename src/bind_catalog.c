@@ -242,6 +242,23 @@ static int catalog_greatest(lua_State *L)
     return 1;
 }
 
+/* catalog:ascends(dataset, kind, by): whether the numbers in the column `by` never fall from one row to the next */
+static int catalog_ascends(lua_State *L)
+{
+    const lua_catalog *c = luaL_checkudata(L, 1, class_name);
+    size_t dataset = check_index(L, c->catalog, 2), by = check_column(L, c, 4, false);
+    const char *kind = luaL_checkstring(L, 3);
+    uint64_t last = 0, number = 0;
+
+    for (ptrdiff_t row = of_kind(c->catalog, mp_catalog_first(c->catalog, dataset), kind); row >= 0 && number >= last;
+         row = next_of_kind(c->catalog, row, kind)) {
+        last = number;
+        number = mp_catalog_number(c->catalog, (size_t)row, by);
+    }
+    lua_pushboolean(L, number >= last);
+    return 1;
+}
+
 /* catalog:has(dataset, kind, name): whether there is such a row */
 static int catalog_has(lua_State *L)
 {
@@ -274,8 +291,9 @@ static int core_catalog(lua_State *L)
 void bind_catalog_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"datasets", catalog_datasets}, {"name", catalog_name},         {"find", catalog_find}, {"rows", catalog_rows},
-        {"entries", catalog_entries},   {"greatest", catalog_greatest}, {"has", catalog_has},   {NULL, NULL}};
+        {"datasets", catalog_datasets}, {"name", catalog_name},       {"find", catalog_find},
+        {"rows", catalog_rows},         {"entries", catalog_entries}, {"greatest", catalog_greatest},
+        {"ascends", catalog_ascends},   {"has", catalog_has},         {NULL, NULL}};
     static const luaL_Reg functions[] = {{"catalog", core_catalog}, {NULL, NULL}};
 
     bind_class(L, class_name, methods, catalog_gc);

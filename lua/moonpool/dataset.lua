@@ -42,7 +42,7 @@ end
 
 local function by_age(a, b) return a.createtxg < b.createtxg end
 
--- A listing is in this order already, nearly always.
+-- What is in order already stays as it is, also where two are of the same age.
 local function sort_by_age(list)
   for i = 2, #list do
     if list[i].createtxg < list[i - 1].createtxg then return table.sort(list, by_age) end
@@ -70,7 +70,9 @@ local function build(ds, kind)
   for _, added in ipairs(ds.added) do
     if added.kind == kind then list[#list + 1] = added end
   end
-  sort_by_age(list)
+  -- A listing is in this order already, nearly always.
+  local in_order = not ds.added[1] and (not ds.catalog or ds.catalog:ascends(ds.index, kind, CREATETXG))
+  if not in_order then sort_by_age(list) end
   return list
 end
 

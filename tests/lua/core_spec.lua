@@ -296,6 +296,7 @@ describe("a catalog", function()
     assert.is_nil(c:greatest(2, "@", columns, meta, nil, 1))
     assert.has_error(function() c:greatest(1, "@", columns, meta, nil, 3) end)
     assert.has_error(function() c:greatest(1, "@", columns, meta) end)
+    assert.same({ true, true, false, true }, { c:ascends(1, "@", 1), c:ascends(1, "#", 1), c:ascends(1, "@", 2), c:ascends(2, "@", 1) })
     assert.same({ true, false, true, false }, { c:has(1, "@", "a"), c:has(1, "#", "a"), c:has(1, "#", "c"), c:has(2, "@", "a") })
   end)
 

@@ -44,6 +44,18 @@ function Catalog:greatest(i, kind, columns, meta, times, by)
   return best
 end
 
+--- Whether the numbers in a column never fall. @param i, kind as for `entries`; @param by the column's number; @return boolean
+function Catalog:ascends(i, kind, by)
+  local last = 0
+  for _, row in ipairs(self.by_dataset[i]) do
+    if row.kind == kind then
+      if row[by] < last then return false end
+      last = row[by]
+    end
+  end
+  return true
+end
+
 --- Whether there is a row. @param i the dataset's number; @param kind "@" or "#"; @param name the part after it; @return boolean
 function Catalog:has(i, kind, name)
   for _, row in ipairs(self.by_dataset[i]) do
