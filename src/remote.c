@@ -37,7 +37,7 @@ typedef struct remote {
     ssh_channel channel;
     struct ssh_channel_callbacks_struct callbacks;
     stream out, err;
-    uint64_t came, opened; /* bytes of both streams; how many of them when the window was last opened */
+    uint64_t came, open_at; /* bytes of both streams; how many of them until the window is opened next */
     bool eof, closed, lost, in_closed, out_closed;
     bool over; /* it ended, and what others may still write is not waited for */
     bool has_status;
@@ -153,13 +153,12 @@ static uint32_t width(const remote *r)
     return size > (int)WIDE_WINDOW ? WIDE_WINDOW : WINDOW;
 }
 
-/* Before 0.11 libssh lets only 640 kB per round trip through. Asking for more than there is opens the window so wide.
- */
+/* libssh before 0.11 lets 640 kB per round trip through, 64 kB in the first: asking for more opens the window. */
 static void open_window(remote *r)
 {
-    if (r->came - r->opened < WINDOW_EVERY || ssh_version(SSH_VERSION_INT(0, 11, 0)) != NULL)
+    if (r->came < r->open_at || ssh_version(SSH_VERSION_INT(0, 11, 0)) != NULL)
         return;
-    r->opened = r->came;
+    r->open_at = r->came + WINDOW_EVERY;
     if (r->s->window == NULL)
         r->s->window = malloc(WIDE_WINDOW); /* nothing is ever written there: it costs addresses, no memory */
     if (r->s->window != NULL)
@@ -495,6 +494,7 @@ int remote_start(proc **out, session *s, const char *command, const wake *cancel
         let_go(r);
         return rc;
     }
+    open_window(r);
     *out = &r->base;
     return MP_OK;
 }
