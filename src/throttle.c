@@ -41,12 +41,12 @@ static double at_once(double rate)
     return n < 1 ? 1 : n > AT_ONCE_MAX ? AT_ONCE_MAX : n;
 }
 
-/* From when on time counts: what is longer ago than can be saved up is lost. */
-static double since(double paid, double now, double rate)
+/* The seconds that count since the last was paid for: more than can be saved up is lost. Negative: there are debts. */
+static double elapsed(double paid, double now, double rate)
 {
     double most = at_once(rate) / rate;
     most = most < SAVED ? SAVED : most;
-    return now - paid > most ? now - most : paid;
+    return now - paid > most ? most : now - paid;
 }
 
 size_t throttle_allows(const mp_throttle *t, double now)
@@ -55,7 +55,7 @@ size_t throttle_allows(const mp_throttle *t, double now)
 
     if (rate <= 0)
         return SIZE_MAX;
-    bytes = (now - since(atomic_load(&t->paid), now, rate)) * rate;
+    bytes = elapsed(atomic_load(&t->paid), now, rate) * rate;
     return bytes < at_once(rate) ? 0 : (size_t)bytes;
 }
 
@@ -75,6 +75,6 @@ void throttle_count(mp_throttle *t, size_t n, double now)
 
     if (rate <= 0)
         return;
-    while (!atomic_compare_exchange_weak(&t->paid, &paid, since(paid, now, rate) + (double)n / rate))
+    while (!atomic_compare_exchange_weak(&t->paid, &paid, now - elapsed(paid, now, rate) + (double)n / rate))
         continue;
 }
