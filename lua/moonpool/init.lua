@@ -13,6 +13,7 @@ local PARTS = {
 
 local LAZY = {
   host = function() return require "moonpool.host".open end,
+  throttle = function() return require "moonpool.host".throttle end,
   version = function() return require "moonpool.core".version end,
 }
 

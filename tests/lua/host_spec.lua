@@ -50,6 +50,14 @@ describe("this machine", function()
     assert.are.equal(5, result.bytes)
   end)
 
+  it("takes a number or a throttle as a pipe's rate, and nothing else", function()
+    local stages = { { host = here, argv = { "head", "-c", "200000", "/dev/zero" } }, { host = here, argv = { "sh", "-c", "cat >/dev/null" } } }
+    local throttle = require "moonpool".throttle(400000)
+    for _, rate in ipairs { 400000, throttle } do assert.is_true(here:pipe(stages, { rate = rate }).seconds > 0.15) end
+    local ok, err = pcall(here.pipe, here, stages, { rate = "fast" })
+    assert.are.same({ false, "usage" }, { ok, err.code })
+  end)
+
   it("blames the stage of a pipe that failed", function()
     local ok, err = pcall(here.pipe, here, { { host = here, argv = { "printf", "12345" } }, { host = here, argv = { "sh", "-c", "cat >/dev/null; exit 9" } } })
     assert.is_false(ok)
