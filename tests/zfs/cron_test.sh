@@ -2,7 +2,7 @@
 # Backups as cron runs them, one after the other, while datasets come, change, are renamed and go; and killed at any moment.
 #
 #   MINUTES   how many backups the first test makes, one a pretended minute (10); 60 take four minutes
-#   KILLS     how often the second test kills (4); 100 take some twenty minutes
+#   KILLS     how often the second test kills (4); 100 take a quarter of an hour
 
 setup() {
   pool src 300
