@@ -29,6 +29,7 @@ typedef struct pump {
     const pump_options *o;
     const char *input;
     size_t input_left;
+    throttle_turn turn; /* of the first program's output */
     char *scratch;      /* CHUNK bytes */
     struct pollfd *fds; /* [0] is the cancel wake */
     int *counts;        /* entries of each stage */
@@ -64,9 +65,9 @@ ptrdiff_t pump_cause(const pump_stage stages[], size_t n)
 /* ---- the rate ------------------------------------------------------------------------------------------ */
 
 /* Bytes that stage i may give now. */
-static size_t allowance(const pump *p, size_t i)
+static size_t allowance(pump *p, size_t i)
 {
-    return i > 0 || p->o->throttle == NULL ? SIZE_MAX : throttle_allows(p->o->throttle, p->now);
+    return i > 0 || p->o->throttle == NULL ? SIZE_MAX : throttle_allows(p->o->throttle, &p->turn, p->now);
 }
 
 /* Accounts for n bytes that came out of stage i. */
@@ -77,8 +78,7 @@ static void came_out(pump *p, size_t i, size_t n)
         return;
     if (p->o->moved != NULL)
         (void)atomic_fetch_add_explicit(p->o->moved, n, memory_order_relaxed);
-    if (p->o->throttle != NULL)
-        throttle_count(p->o->throttle, n, p->now);
+    throttle_count(&p->turn, n);
 }
 
 /* ---- ending things ------------------------------------------------------------------------------------- */
@@ -306,7 +306,7 @@ static void move_edge(pump *p, size_t i)
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
-static unsigned wanted(const pump *p, size_t i)
+static unsigned wanted(pump *p, size_t i)
 {
     const pump_stage *s = &p->stages[i];
     const pump_stage *up = i > 0 ? s - 1 : NULL;
@@ -344,7 +344,7 @@ static int wait_and_step(pump *p)
         if (p->o->stall > 0)
             lower(&timeout, p->moved_at + p->o->stall - p->now);
         if (!p->stages[0].out_done && allowance(p, 0) == 0)
-            lower(&timeout, throttle_wait(p->o->throttle, p->now));
+            lower(&timeout, throttle_wait(p->o->throttle, &p->turn, p->now));
     }
     if (poll(p->fds, (nfds_t)n, timeout) < 0) {
         if (errno != EINTR)

@@ -1,6 +1,6 @@
 /*
- * throttle.c - bytes per second. A pause saves up for a quarter of a second; what goes at once is a fiftieth, so that a
- * low rate does not mean a byte per poll.
+ * throttle.c - bytes per second. A pause saves up for a quarter of a second; a turn is a fiftieth, so that a low rate
+ * does not mean a byte per poll.
  */
 #include "throttle.h"
 #include "base.h"
@@ -13,7 +13,7 @@
 void throttle_init(mp_throttle *t, uint64_t rate)
 {
     atomic_init(&t->rate, rate);
-    atomic_init(&t->paid, clock_monotonic());
+    atomic_init(&t->booked, clock_monotonic());
 }
 
 int mp_throttle_new(mp_throttle **out, uint64_t rate)
@@ -41,40 +41,33 @@ static double at_once(double rate)
     return n < 1 ? 1 : n > AT_ONCE_MAX ? AT_ONCE_MAX : n;
 }
 
-/* The seconds that count since the last was paid for: more than can be saved up is lost. Negative: there are debts. */
-static double elapsed(double paid, double now, double rate)
+static void book(mp_throttle *t, throttle_turn *turn, double rate, double now)
 {
-    double most = at_once(rate) / rate;
-    most = most < SAVED ? SAVED : most;
-    return now - paid > most ? most : now - paid;
+    double booked = atomic_load(&t->booked);
+
+    turn->left = (size_t)at_once(rate);
+    do
+        turn->from = booked < now - SAVED ? now - SAVED : booked;
+    while (!atomic_compare_exchange_weak(&t->booked, &booked, turn->from + (double)turn->left / rate));
 }
 
-size_t throttle_allows(const mp_throttle *t, double now)
+size_t throttle_allows(mp_throttle *t, throttle_turn *turn, double now)
 {
-    double rate = (double)atomic_load(&t->rate), bytes;
+    double rate = (double)atomic_load(&t->rate);
 
     if (rate <= 0)
         return SIZE_MAX;
-    bytes = elapsed(atomic_load(&t->paid), now, rate) * rate;
-    return bytes < at_once(rate) ? 0 : (size_t)bytes;
+    if (turn->left == 0)
+        book(t, turn, rate, now);
+    return now < turn->from ? 0 : turn->left;
 }
 
-double throttle_wait(const mp_throttle *t, double now)
+double throttle_wait(const mp_throttle *t, const throttle_turn *turn, double now)
 {
-    double rate = (double)atomic_load(&t->rate), wait;
-
-    if (rate <= 0)
-        return 0;
-    wait = atomic_load(&t->paid) + at_once(rate) / rate - now;
-    return wait > 0 ? wait : 0;
+    return atomic_load(&t->rate) == 0 || turn->left == 0 || turn->from < now ? 0 : turn->from - now;
 }
 
-void throttle_count(mp_throttle *t, size_t n, double now)
+void throttle_count(throttle_turn *turn, size_t n)
 {
-    double rate = (double)atomic_load(&t->rate), paid = atomic_load(&t->paid);
-
-    if (rate <= 0)
-        return;
-    while (!atomic_compare_exchange_weak(&t->paid, &paid, now - elapsed(paid, now, rate) + (double)n / rate))
-        continue;
+    turn->left -= n < turn->left ? n : turn->left;
 }

@@ -197,15 +197,13 @@ describe("a pipe", function()
     return results
   end
 
-  it("keeps to one rate with others, and each gets its share", function()
-    local results = together(core.throttle(2000000), 3, 400000)
-    local first, last = math.huge, 0
-    for _, r in ipairs(results) do
+  it("keeps to one rate with others", function() -- the shares: tests/c/throttle_test.c
+    local last = 0
+    for _, r in ipairs(together(core.throttle(2000000), 3, 400000)) do
       assert.equal("ok", r.code)
-      first, last = math.min(first, r.seconds), math.max(last, r.seconds)
+      last = math.max(last, r.seconds)
     end
-    assert.is_true(last > 0.45 and last < 2, last) -- 1.2 MB at 2 MB/s
-    assert.is_true(first > last * 0.6, first .. " of " .. last)
+    assert.is_true(last > 0.5, last) -- 1.2 MB at 2 MB/s
   end)
 
   it("goes at another rate as soon as it is told so", function()

@@ -103,28 +103,46 @@ __attribute__((unused)) static void server_stop(const server *s)
 
 /* ---- what runs on the far side, which is this machine -------------------------------------------------- */
 
-/* Whether a process with these arguments is there, as ps shows them. */
+/* Reads a file of a process, of which zero bytes become spaces. False: it is no process, or no more. */
+static bool read_process(const char *pid, const char *file, char text[512])
+{
+    char path[300];
+    FILE *f;
+    size_t n;
+    (void)snprintf(path, sizeof path, "/proc/%s/%s", pid, file);
+    f = strspn(pid, "0123456789") == strlen(pid) || strcmp(pid, "self") == 0 ? fopen(path, "r") : NULL;
+    if (f == NULL)
+        return false;
+    n = fread(text, 1, 511, f);
+    (void)fclose(f);
+    text[n] = '\0';
+    for (size_t i = 0; i + 1 < n; i++)
+        text[i] = (char)(text[i] == '\0' ? ' ' : text[i]);
+    return n > 0;
+}
+
+/* When it started, in ticks since the machine did: proc_pid_stat(5), field 22. */
+static unsigned long long started_at(const char *pid)
+{
+    char text[512], *field;
+    if (!read_process(pid, "stat", text) || (field = strrchr(text, ')')) == NULL)
+        return 0;
+    for (int i = 2; i < 22 && field != NULL; i++)
+        field = strchr(field + 1, ' ');
+    return field != NULL ? strtoull(field, NULL, 10) : 0;
+}
+
+/* Whether a process with these arguments is there, as ps shows them, that is not from before this test program. */
 __attribute__((unused)) static bool there(const char *arguments)
 {
-    char path[300], text[256];
+    char text[512];
     bool found = false;
     DIR *all = opendir("/proc");
     struct dirent *entry;
     assert_non_null(all);
-    while (!found && (entry = readdir(all)) != NULL) {
-        FILE *f;
-        size_t n = 0;
-        (void)snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
-        f = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
-        if (f == NULL)
-            continue;
-        n = fread(text, 1, sizeof text - 1, f);
-        (void)fclose(f);
-        for (size_t i = 0; i + 1 < n; i++)
-            text[i] = (char)(text[i] == '\0' ? ' ' : text[i]);
-        text[n] = '\0';
-        found = strcmp(text, arguments) == 0;
-    }
+    while (!found && (entry = readdir(all)) != NULL)
+        found = read_process(entry->d_name, "cmdline", text) && strcmp(text, arguments) == 0 &&
+                started_at(entry->d_name) >= started_at("self");
     (void)closedir(all);
     return found;
 }
