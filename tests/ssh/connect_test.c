@@ -139,7 +139,7 @@ static void connecting_can_be_cancelled(void **state)
     before = clock_monotonic();
     mp_job_cancel(job);
     assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
-    assert_true(clock_monotonic() - before < 1);
+    assert_true(clock_monotonic() - before < 5);
     mp_job_free(job);
     mp_host_close(host);
     server_stop(&s);
