@@ -87,13 +87,15 @@ local function drop_bookmarks(run, dues)
   end)
 end
 
+-- Nothing old is given up before what is new is held on both sides; then each side has its own work.
 local function move_on(run, dues)
   hold_new(run.source, run.source_tag, dues)
   hold_new(run.target, run.target_tag, dues)
+  local target <close> = sched.spawn(release_old, run.target, { [run.target_tag] = true }, dues)
   -- The plain tag on the source is that of zfs_autobackup, from before moonpool took over.
   release_old(run.source, { [run.source_tag] = true, [run.target_tag] = true }, dues)
-  release_old(run.target, { [run.target_tag] = true }, dues)
   drop_bookmarks(run, dues)
+  target:await()
 end
 
 --- Looks whether what was sent has arrived, and moves holds and bookmarks to the new common snapshots.
