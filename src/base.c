@@ -180,6 +180,12 @@ int fault_errno(fault *f, const char *format, ...)
     return MP_SYSTEM;
 }
 
+int fault_if_late(fault *f, double deadline)
+{
+    return deadline > 0 && clock_monotonic() >= deadline ? fault_set(f, MP_TIMEOUT, "not done within the time allowed")
+                                                         : MP_OK;
+}
+
 /* ---- argument vectors ---------------------------------------------------------------------------------- */
 
 size_t argv_len(const char *const argv[])
@@ -337,6 +343,17 @@ int fd_pipe(int fds[2])
             (void)close(fds[i]);
     errno = error;
     return -1;
+}
+
+int poll_ms(double seconds)
+{
+    return seconds <= 0 ? 0 : seconds > 3600 ? 3600 * 1000 : (int)(seconds * 1000) + 1;
+}
+
+void poll_sooner(int *timeout_ms, double seconds)
+{
+    if (*timeout_ms < 0 || poll_ms(seconds) < *timeout_ms)
+        *timeout_ms = poll_ms(seconds);
 }
 
 /* ---- wakes --------------------------------------------------------------------------------------------- */

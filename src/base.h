@@ -46,6 +46,9 @@ int fault_set(fault *f, int code, const char *format, ...) __attribute__((format
 /* The same with ": " and errno's text behind. Saves errno first. Returns MP_SYSTEM. */
 int fault_errno(fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* MP_TIMEOUT, with a text, once `deadline` (of clock_monotonic(), 0: none) has passed; before it MP_OK. */
+int fault_if_late(fault *f, double deadline);
+
 /* ---- argument vectors -------------------------------------------------------------------------------- */
 
 size_t argv_len(const char *const argv[]);
@@ -62,6 +65,9 @@ int argv_login_shell(buf *b, const char *script);
 
 double clock_monotonic(void); /* seconds */
 double clock_wall(void);      /* seconds since the epoch */
+int poll_ms(double seconds);  /* for poll(): rounded up, at most an hour, 0 for what is past */
+/* Makes a poll timeout (-1: none) no longer than that. */
+void poll_sooner(int *timeout_ms, double seconds);
 int fd_nonblock(int fd);
 int fd_pipe(int fds[2]); /* close-on-exec from birth; 0 or -1 with errno */
 

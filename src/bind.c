@@ -56,16 +56,17 @@ int bind_errno(lua_State *L, const char *what)
 const char *const *bind_check_argv(lua_State *L, int arg)
 {
     const char **argv;
-    lua_Integer n;
+    size_t n;
 
     luaL_checktype(L, arg, LUA_TTABLE);
-    n = luaL_len(L, arg);
+    n = lua_rawlen(L, arg);
     luaL_argcheck(L, n > 0, arg, "a command has at least one word");
-    argv = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *argv, 0);
-    for (lua_Integer i = 1; i <= n; i++) {
+    argv = lua_newuserdatauv(L, (n + 1) * sizeof *argv, 0);
+    for (size_t i = 1; i <= n; i++) {
         size_t len;
-        /* A number would be turned into a string that nothing keeps alive. */
-        luaL_argcheck(L, lua_geti(L, arg, i) == LUA_TSTRING, arg, "every word of a command is a string");
+        /* Only the table itself keeps its strings alive: not a number that becomes one, nor what a metatable makes. */
+        luaL_argcheck(L, lua_rawgeti(L, arg, (lua_Integer)i) == LUA_TSTRING, arg,
+                      "every word of a command is a string");
         argv[i - 1] = lua_tolstring(L, -1, &len);
         luaL_argcheck(L, strlen(argv[i - 1]) == len, arg, "a word of a command has a NUL byte in it");
         lua_pop(L, 1);
@@ -74,18 +75,22 @@ const char *const *bind_check_argv(lua_State *L, int arg)
     return argv;
 }
 
-void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+int bind_leave(lua_State *L)
+{
+    (void)L;
+    return 0;
+}
+
+void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction close)
 {
     luaL_newmetatable(L, name);
     lua_newtable(L);
     luaL_setfuncs(L, methods, 0);
     lua_setfield(L, -2, "__index");
-    if (gc != NULL) {
-        lua_pushcfunction(L, gc);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -3, "__gc");
-        lua_setfield(L, -2, "__close");
-    }
+    lua_pushcfunction(L, gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, close);
+    lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
 }
 

@@ -48,7 +48,9 @@ int bind_failure(lua_State *L, int code, const char *format, ...) __attribute__(
 /* The same with errno's text behind; the code is "system". */
 int bind_errno(lua_State *L, const char *what);
 
-/* Makes a metatable with methods, __gc, __close and __name. `gc` may be NULL. Leaves nothing on the stack. */
-void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+/* Makes a metatable with methods, __gc, __close and __name. Leaves nothing on the stack. */
+void bind_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc, lua_CFunction close);
+/* A __close for what jobs may still use, or others hold: it stays until nobody has it any more. */
+int bind_leave(lua_State *L);
 
 #endif

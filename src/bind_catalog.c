@@ -296,6 +296,6 @@ void bind_catalog_open(lua_State *L)
         {"ascends", catalog_ascends},   {"has", catalog_has},         {NULL, NULL}};
     static const luaL_Reg functions[] = {{"catalog", core_catalog}, {NULL, NULL}};
 
-    bind_class(L, class_name, methods, catalog_gc);
+    bind_class(L, class_name, methods, catalog_gc, bind_leave);
     luaL_setfuncs(L, functions, 0);
 }

@@ -69,6 +69,6 @@ void bind_host_open(lua_State *L)
     static const luaL_Reg methods[] = {{"name", host_name}, {"dry", host_dry}, {"close", host_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"host", core_host}, {"reads", core_reads}, {NULL, NULL}};
 
-    bind_class(L, class_name, methods, host_close);
+    bind_class(L, class_name, methods, host_close, host_close);
     luaL_setfuncs(L, functions, 0);
 }

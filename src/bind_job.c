@@ -301,8 +301,8 @@ void bind_job_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"queue", core_queue}, {"run", core_run}, {"pipe", core_pipe}, {"throttle", core_throttle}, {NULL, NULL}};
 
-    bind_class(L, job_class, job_methods, job_gc);
-    bind_class(L, queue_class, queue_methods, queue_gc);
-    bind_class(L, throttle_class, throttle_methods, throttle_gc);
+    bind_class(L, job_class, job_methods, job_gc, job_gc);
+    bind_class(L, queue_class, queue_methods, queue_gc, queue_gc);
+    bind_class(L, throttle_class, throttle_methods, throttle_gc, bind_leave);
     luaL_setfuncs(L, functions, 0);
 }

@@ -146,6 +146,6 @@ void bind_readline_open(lua_State *L)
     static const luaL_Reg methods[] = {{"read", lines_read}, {"remember", lines_remember}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"lines", core_lines}, {NULL, NULL}};
 
-    bind_class(L, class_name, methods, lines_gc);
+    bind_class(L, class_name, methods, lines_gc, bind_leave);
     luaL_setfuncs(L, functions, 0);
 }

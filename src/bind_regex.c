@@ -57,6 +57,6 @@ void bind_regex_open(lua_State *L)
     static const luaL_Reg methods[] = {{"match", regex_match}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"regex", core_regex}, {NULL, NULL}};
 
-    bind_class(L, class_name, methods, regex_gc);
+    bind_class(L, class_name, methods, regex_gc, bind_leave);
     luaL_setfuncs(L, functions, 0);
 }

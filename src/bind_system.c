@@ -1,6 +1,7 @@
 /*
  * bind_system.c - floor 5: clocks, files, locks and the terminal, as far as Lua's own library does not have them.
  */
+#define _XOPEN_SOURCE 700 /* realpath() */
 #include "base.h"
 #include "bind.h"
 
@@ -144,28 +145,64 @@ static int write_all(int fd, const char *bytes, size_t n)
             n -= (size_t)written;
         }
     }
-    return fsync(fd);
+    return 0;
 }
 
-/* core.write_file(path, text): the whole file or none of it, also for somebody who reads it at this moment */
+/* A device, a pipe, or another name of an open file: nothing may take its place. */
+static bool is_written_into(const char *path)
+{
+    struct stat st;
+    return strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0 ||
+           (stat(path, &st) == 0 && !S_ISREG(st.st_mode));
+}
+
+static int write_into(const char *path, const char *text, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC),
+        failed; /* a FIFO may have no reader */
+
+    if (fd < 0)
+        return -1;
+    failed = fcntl(fd, F_SETFL, O_APPEND) != 0 || write_all(fd, text, n) != 0;
+    return close(fd) != 0 || failed ? -1 : 0;
+}
+
+static int write_beside(const char *path, const char *temporary, const char *text, size_t n)
+{
+    int fd, failed, error;
+
+    (void)unlink(temporary); /* of a process that had our number and was killed */
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -1;
+    failed = write_all(fd, text, n) != 0 || fsync(fd) != 0;
+    failed = close(fd) != 0 || failed != 0;
+    if (!failed && rename(temporary, path) == 0)
+        return 0;
+    error = errno;
+    (void)unlink(temporary);
+    errno = error;
+    return -1;
+}
+
+/*
+ * core.write_file(path, text): the whole file or none of it, also for somebody who reads it at this moment. A symbolic
+ * link stays one; a device or a pipe is written into.
+ */
 static int core_write_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     size_t n;
     const char *text = luaL_checklstring(L, 2, &n);
-    const char *temporary = lua_pushfstring(L, "%s.%d.new", path, (int)getpid());
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), failed;
+    char *target = realpath(path, NULL);
+    const char *file = lua_pushstring(L, target != NULL ? target : path);
+    int rc;
 
-    if (fd < 0)
+    free(target);
+    rc = is_written_into(path) ? write_into(path, text, n)
+                               : write_beside(file, lua_pushfstring(L, "%s.%d.new", file, (int)getpid()), text, n);
+    if (rc != 0)
         return bind_errno(L, path);
-    failed = write_all(fd, text, n);
-    failed = close(fd) != 0 || failed != 0;
-    if (failed || rename(temporary, path) != 0) {
-        int error = errno;
-        (void)unlink(temporary);
-        errno = error;
-        return bind_errno(L, path);
-    }
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -277,6 +314,6 @@ void bind_system_open(lua_State *L)
                                          {"edit", core_edit},
                                          {NULL, NULL}};
 
-    bind_class(L, lock_class, lock_methods, lock_close);
+    bind_class(L, lock_class, lock_methods, lock_close, lock_close);
     luaL_setfuncs(L, functions, 0);
 }

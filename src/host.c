@@ -156,7 +156,7 @@ static work *work_new(mp_host *h, const char *const argv[], bool stream)
 
 /* Gives a program a channel of its own. */
 static int start_channel(proc **out, mp_host *h, const char *const argv[], work *w, bool plain, const wake *cancel,
-                         buf *warnings, fault *f)
+                         double deadline, buf *warnings, fault *f)
 {
     const far_hooks hooks = {.kill = kill_there, .gone = work_gone, .arg = w};
     buf script = {0}, command = {0};
@@ -165,7 +165,7 @@ static int start_channel(proc **out, mp_host *h, const char *const argv[], work 
 
     if (rc == MP_OK && !plain)
         rc = argv_login_shell(&command, script.data);
-    rc = rc == MP_OK ? sshpool_channel(&p, h->pool, command.data, cancel, warnings, f)
+    rc = rc == MP_OK ? sshpool_channel(&p, h->pool, command.data, cancel, deadline, warnings, f)
                      : fault_set(f, MP_SYSTEM, "out of memory");
     if (rc == MP_OK) {
         rc = far_wrap(out, p, plain ? NULL : w->self.nonce, argv[0], &hooks, cancel, f);
@@ -177,17 +177,19 @@ static int start_channel(proc **out, mp_host *h, const char *const argv[], work 
     return rc;
 }
 
-static int start_command(proc **out, mp_host *h, const char *const argv[], work *w, const wake *cancel, buf *warnings,
-                         fault *f)
+static int start_command(proc **out, mp_host *h, const char *const argv[], work *w, const wake *cancel, double deadline,
+                         buf *warnings, fault *f)
 {
     const far_hooks hooks = {.kill = kill_there, .gone = work_gone, .arg = w};
     shell *sh;
     proc *p;
-    int rc = sshpool_take(&sh, h->pool, cancel, warnings, f);
+    int rc = sshpool_take(&sh, h->pool, cancel, deadline, warnings, f);
 
     if (rc != MP_OK || sh == NULL)
-        return rc == MP_OK ? start_channel(out, h, argv, w, true, cancel, warnings, f) : rc;
-    rc = shell_start(&p, sh, argv, sshpool_give, h->pool, f);
+        return rc == MP_OK ? start_channel(out, h, argv, w, true, cancel, deadline, warnings, f) : rc;
+    rc = fault_if_late(f, deadline);
+    if (rc == MP_OK)
+        rc = shell_start(&p, sh, argv, sshpool_give, h->pool, f);
     if (rc != MP_OK) {
         sshpool_give(h->pool, sh, true);
         return rc;
@@ -198,8 +200,8 @@ static int start_command(proc **out, mp_host *h, const char *const argv[], work 
     return rc;
 }
 
-int host_start(proc **out, mp_host *h, const char *const argv[], enum host_use use, const wake *cancel, buf *warnings,
-               fault *f)
+int host_start(proc **out, mp_host *h, const char *const argv[], enum host_use use, const wake *cancel, double deadline,
+               buf *warnings, fault *f)
 {
     bool stream = use == HOST_STREAM, plain = false;
     work *w;
@@ -221,11 +223,11 @@ int host_start(proc **out, mp_host *h, const char *const argv[], enum host_use u
         return fault_set(f, MP_SYSTEM, "out of memory");
     }
     if (!stream) {
-        rc = start_command(out, h, argv, w, cancel, warnings, f);
+        rc = start_command(out, h, argv, w, cancel, deadline, warnings, f);
     } else {
         rc = sshpool_plain(&plain, h->pool, cancel, warnings, f); /* without the command, which is run once */
         if (rc == MP_OK)
-            rc = start_channel(out, h, argv, w, plain, cancel, warnings, f);
+            rc = start_channel(out, h, argv, w, plain, cancel, deadline, warnings, f);
     }
     if (rc != MP_OK)
         work_gone(w, 0);

@@ -13,12 +13,13 @@ enum host_use {
 
 /*
  * Starts a program there, connecting first if no idle connection can be had. Blocks while connecting; `cancel` (or
- * NULL) ends that early. Lines about the host (ignored configuration) are appended to `warnings`, once per host.
+ * NULL) ends that early, and nothing is started after `deadline` (of clock_monotonic(), 0: none), which is MP_TIMEOUT.
+ * Lines about the host (ignored configuration) are appended to `warnings`, once per host.
  * Whether it may write was checked by the caller. The codes of local_start() and session_open(); *f is always filled on
  * failure, without the host's name. kill() of the proc ends the program on the far side too. Any thread.
  */
 int host_start(proc **out, mp_host *host, const char *const argv[], enum host_use use, const wake *cancel,
-               buf *warnings, fault *f);
+               double deadline, buf *warnings, fault *f);
 
 /* One more reference: mp_host_close() gives it back. Returns the host. */
 mp_host *host_ref(mp_host *host);

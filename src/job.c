@@ -462,7 +462,7 @@ mp_job *mp_queue_take(mp_queue *queue, double timeout)
 
         if (job != NULL || woken || (timeout >= 0 && left <= 0))
             return job;
-        (void)poll(&fd, 1, timeout < 0 ? -1 : left > 3600 ? 3600 * 1000 : (int)(left * 1000) + 1);
+        (void)poll(&fd, 1, timeout < 0 ? -1 : poll_ms(left));
     }
 }
 

@@ -50,6 +50,15 @@ ssize_t os_splice(int in, int out, size_t n)
     return splice(in, NULL, out, NULL, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
+short os_spawn_group(void)
+{
+#ifdef POSIX_SPAWN_SETSID
+    return POSIX_SPAWN_SETSID;
+#else
+    return POSIX_SPAWN_SETPGROUP;
+#endif
+}
+
 void os_spawn_close_rest(posix_spawn_file_actions_t *actions)
 {
 #if defined(__GLIBC_PREREQ)
@@ -106,6 +115,11 @@ ssize_t os_splice(int in, int out, size_t n)
     (void)n;
     errno = ENOSYS;
     return -1;
+}
+
+short os_spawn_group(void)
+{
+    return POSIX_SPAWN_SETPGROUP;
 }
 
 void os_spawn_close_rest(posix_spawn_file_actions_t *actions)

@@ -30,6 +30,9 @@ int os_pidfd(pid_t pid);
  * errno: EAGAIN (nothing there, or no room), EPIPE, or ENOSYS and EINVAL where it can't be done at all. */
 ssize_t os_splice(int in, int out, size_t n);
 
+/* The flag for a spawn into a session of its own or, where there is none, a process group of its own. */
+short os_spawn_group(void);
+
 /* Adds to a spawn's actions: close whatever else the process has open and forgot to mark close-on-exec. */
 void os_spawn_close_rest(posix_spawn_file_actions_t *actions);
 

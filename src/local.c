@@ -121,7 +121,10 @@ static int look_up(buf *found, const char *program, const char *path, fault *f)
 
 /* ---- starting ------------------------------------------------------------------------------------------ */
 
-/* Default signals and nothing blocked, whatever our threads do with theirs; a process group of its own. */
+/*
+ * Default signals and nothing blocked, whatever our threads do with theirs; a process group of its own, and a session
+ * where that can be had: who asks the terminal for a password would stop without a word there, and now is refused.
+ */
 static int attributes(posix_spawnattr_t *a)
 {
     sigset_t none, all;
@@ -137,7 +140,7 @@ static int attributes(posix_spawnattr_t *a)
     (void)posix_spawnattr_setsigmask(a, &none);
     (void)posix_spawnattr_setsigdefault(a, &all);
     (void)posix_spawnattr_setpgroup(a, 0);
-    (void)posix_spawnattr_setflags(a, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    (void)posix_spawnattr_setflags(a, (short)(os_spawn_group() | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
     return 0;
 }
 
@@ -304,13 +307,6 @@ static void check_end(local *l)
     }
 }
 
-static void lower(int *timeout_ms, double seconds)
-{
-    int ms = seconds <= 0 ? 0 : (int)(seconds * 1000) + 1;
-    if (*timeout_ms < 0 || ms < *timeout_ms)
-        *timeout_ms = ms;
-}
-
 static int local_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS], int *timeout_ms)
 {
     local *l = (local *)p;
@@ -325,11 +321,11 @@ static int local_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS]
         if ((want & (1U << PROC_IN)) != 0)
             *timeout_ms = 0;
         if ((want & (1U << PROC_OUT | 1U << PROC_ERR)) != 0)
-            lower(timeout_ms, l->heard + GRACE - clock_monotonic());
+            poll_sooner(timeout_ms, l->heard + GRACE - clock_monotonic());
     } else if (l->pidfd >= 0) {
         fds[n++] = (struct pollfd){.fd = l->pidfd, .events = POLLIN};
     } else {
-        lower(timeout_ms, POLL_MS * 1e-3);
+        poll_sooner(timeout_ms, POLL_MS * 1e-3);
     }
     return n;
 }
@@ -425,7 +421,7 @@ static void local_destroy(proc *p)
         local_kill(p, SIGKILL); /* after a kill, also those it left behind */
     for (check_end(l); !l->ended && clock_monotonic() < until; check_end(l)) {
         struct pollfd fd = {.fd = l->pidfd, .events = POLLIN};
-        (void)poll(&fd, 1, l->pidfd >= 0 ? (int)(REAP_WAIT * 1000) : 1);
+        (void)poll(&fd, 1, l->pidfd >= 0 ? poll_ms(REAP_WAIT) : 1);
     }
     (void)waitpid(l->pid, NULL, WNOHANG);
     close_fd(&l->pidfd);

@@ -32,7 +32,7 @@ static int start_all(pump_stage pumped[], const mp_stage stages[], size_t n, con
 {
     for (size_t i = n; i > 0; i--) {
         const mp_stage *s = &stages[i - 1];
-        int rc = host_start(&pumped[i - 1].p, s->host, s->argv, HOST_STREAM, cancel, warnings, f);
+        int rc = host_start(&pumped[i - 1].p, s->host, s->argv, HOST_STREAM, cancel, 0, warnings, f);
         if (rc != MP_OK) {
             *where = i - 1;
             return rc;

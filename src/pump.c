@@ -39,13 +39,6 @@ typedef struct pump {
     fault *f;
 } pump;
 
-static void lower(int *timeout_ms, double seconds)
-{
-    int ms = seconds <= 0 ? 0 : seconds > 3600 ? 3600 * 1000 : (int)(seconds * 1000) + 1;
-    if (*timeout_ms < 0 || ms < *timeout_ms)
-        *timeout_ms = ms;
-}
-
 static bool failed(const pump_stage *s)
 {
     return s->end.code != MP_OK || s->end.status != 0;
@@ -334,17 +327,17 @@ static int wait_and_step(pump *p)
         p->counts[i] = s->p->ops->prepare(s->p, wanted(p, i), p->fds + n, &timeout);
         n += p->counts[i];
         if (s->kill_at > 0 && !s->ended)
-            lower(&timeout, s->kill_at - p->now);
+            poll_sooner(&timeout, s->kill_at - p->now);
         if (s->blocked > 0 && !s->out_done)
-            lower(&timeout, s->blocked + PATIENCE - p->now);
+            poll_sooner(&timeout, s->blocked + PATIENCE - p->now);
     }
     if (p->stop == 0) {
         if (p->o->deadline > 0)
-            lower(&timeout, p->o->deadline - p->now);
+            poll_sooner(&timeout, p->o->deadline - p->now);
         if (p->o->stall > 0)
-            lower(&timeout, p->moved_at + p->o->stall - p->now);
+            poll_sooner(&timeout, p->moved_at + p->o->stall - p->now);
         if (!p->stages[0].out_done && allowance(p, 0) == 0)
-            lower(&timeout, throttle_wait(p->o->throttle, &p->turn, p->now));
+            poll_sooner(&timeout, throttle_wait(p->o->throttle, &p->turn, p->now));
     }
     if (poll(p->fds, (nfds_t)n, timeout) < 0) {
         if (errno != EINTR)

@@ -39,6 +39,7 @@ typedef struct remote {
     stream out, err;
     uint64_t came, open_at; /* bytes of both streams; how many of them until the window is opened next */
     bool eof, closed, lost, in_closed, out_closed;
+    bool gap;  /* something that came had no place: nothing after it counts */
     bool over; /* it ended, and what others may still write is not waited for */
     bool has_status;
     int status;
@@ -61,9 +62,12 @@ static int on_data(ssh_session ssh, ssh_channel channel, void *data, uint32_t n,
 
     (void)ssh, (void)channel;
     r->came += n;
-    if (is_stderr || !r->out_closed)
-        if (buf_add(&to->b, data, n) != MP_OK)
-            r->lost = true; /* a gap in a stream would be worse than its end */
+    if (to->at >= OUT_ROOM) {
+        buf_drop(&to->b, to->at);
+        to->at = 0;
+    }
+    if (!r->gap && (is_stderr || !r->out_closed) && buf_add(&to->b, data, n) != MP_OK)
+        r->gap = r->lost = true;
     return (int)n;
 }
 
@@ -89,7 +93,7 @@ static void end_with(remote *r, int code, const char *text, const char *more)
 static void check_end(remote *r)
 {
     const char *why = ssh_get_error(r->s->ssh);
-    bool cut = r->lost && !r->eof && !r->closed && !r->over && !r->out_closed;
+    bool cut = r->gap || (r->lost && !r->eof && !r->closed && !r->over && !r->out_closed);
 
     if ((r->ended && !(cut && r->end.code == MP_OK)) ||
         !(r->has_status || r->signal[0] != '\0' || r->closed || r->lost))
@@ -205,12 +209,6 @@ static bool has_output(const remote *r, unsigned want)
     return (want & (1U << PROC_ERR)) != 0 && (unread(&r->err) > 0 || is_over(r));
 }
 
-static void lower(int *timeout_ms, int ms)
-{
-    if (*timeout_ms < 0 || ms < *timeout_ms)
-        *timeout_ms = ms;
-}
-
 static int remote_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS], int *timeout_ms)
 {
     remote *r = (remote *)p;
@@ -221,14 +219,16 @@ static int remote_prepare(proc *p, unsigned want, struct pollfd fds[PROC_MAX_FDS
     if (r->ended && !is_over(r) && unread(&r->out) + unread(&r->err) == 0) {
         double left = (r->asked > 0 ? r->asked : r->heard) + GRACE - clock_monotonic();
         if (left > 0)
-            lower(timeout_ms, (int)(left * 1000) + 1);
+            poll_sooner(timeout_ms, left);
         else if (r->asked <= 0)
             *timeout_ms = 0;
     }
     if (r->closed || r->lost || ssh_get_fd(r->s->ssh) < 0)
         return 0;
-    lower(timeout_ms, session_pulse_ms(r->s));
-    fds[0] = (struct pollfd){.fd = ssh_get_fd(r->s->ssh), .events = has_room(r) ? POLLIN : 0};
+    poll_sooner(timeout_ms, session_pulse_in(r->s));
+    if (!has_room(r)) /* not for writing either: libssh leaves that wanted, and reads with it */
+        return 0;
+    fds[0] = (struct pollfd){.fd = ssh_get_fd(r->s->ssh), .events = POLLIN};
     if ((ssh_get_poll_flags(r->s->ssh) & SSH_WRITE_PENDING) != 0)
         fds[0].events |= POLLOUT;
     return 1;
@@ -449,7 +449,7 @@ static int open_with_patience(remote *r, const wake *cancel, fault *f)
 
     while ((rc = open_channel(r, cancel, f)) == MP_CONNECT && clock_monotonic() < until) {
         struct pollfd pause = {.fd = cancel != NULL ? cancel->fds[0] : -1, .events = POLLIN};
-        if (poll(&pause, 1, (int)(DENIED_PAUSE * 1000)) > 0)
+        if (poll(&pause, 1, poll_ms(DENIED_PAUSE)) > 0)
             return fault_set(f, MP_CANCELLED, "cancelled");
     }
     return rc;

@@ -90,8 +90,8 @@ int run_command(mp_result **out, mp_host *host, const char *const argv[], const 
     pump.deadline = o->timeout > 0 ? start + o->timeout : 0;
     if (admit(host, argv, cancel, &f) != MP_OK) {
         r->stages[0].code = result_fail(r, 0, &f, mp_host_name(host), argv[0] != NULL ? argv : NULL);
-    } else if (host_start(&stage.p, host, argv, o->input != NULL ? HOST_STREAM : HOST_COMMAND, cancel, &warnings, &f) !=
-               MP_OK) {
+    } else if (host_start(&stage.p, host, argv, o->input != NULL ? HOST_STREAM : HOST_COMMAND, cancel, pump.deadline,
+                          &warnings, &f) != MP_OK) {
         r->stages[0].code = result_fail(r, 0, &f, mp_host_name(host), NULL);
     } else {
         drive(r, &stage, host, argv, &pump, o->catalog);

@@ -16,6 +16,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static void say_nothing(int priority, const char *function, const char *text, vo
     (void)priority, (void)function, (void)text, (void)data;
 }
 
-/* libssh writes to standard error as soon as a configuration says LogLevel. */
+/* libssh writes to standard error as soon as a configuration says LogLevel; it has a callback per thread. */
 static void quiet(void)
 {
     (void)ssh_set_log_callback(say_nothing);
@@ -59,7 +60,7 @@ static void tune(int fd, double dead_after)
     set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 #ifdef TCP_USER_TIMEOUT
-    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(dead_after * 1000));
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, poll_ms(dead_after));
 #else
     (void)dead_after;
 #endif
@@ -98,7 +99,7 @@ static int connect_one(int *out, const struct addrinfo *a, double timeout, const
         struct pollfd fds[2] = {{.fd = fd, .events = POLLOUT},
                                 {.fd = cancel != NULL ? cancel->fds[0] : -1, .events = POLLIN}};
         double left = until - clock_monotonic();
-        int n = poll(fds, 2, left > 0 ? (int)(left * 1000) + 1 : 0);
+        int n = poll(fds, 2, poll_ms(left));
         if (n < 0 && errno == EINTR)
             continue;
         if (n > 0 && fds[1].revents != 0)
@@ -169,12 +170,13 @@ void session_ask(session *s)
     s->asked = clock_monotonic();
 }
 
+/* Only who was asked and did not answer is dead: we may have been stopped ourselves. */
 bool session_pulse(session *s)
 {
     double now = clock_monotonic(), interval = s->dead_after / 3;
 
     note_life(s);
-    if (now - s->heard >= s->dead_after)
+    if (s->asked > s->heard && now - s->asked >= s->dead_after - interval)
         return false;
     if (s->asked > 0 && s->heard > s->asked) {
         (void)ssh_send_keepalive(s->ssh); /* takes the answer of the last one */
@@ -185,10 +187,10 @@ bool session_pulse(session *s)
     return true;
 }
 
-int session_pulse_ms(const session *s)
+double session_pulse_in(const session *s)
 {
-    double next = s->heard + (s->asked > 0 ? s->dead_after : s->dead_after / 3) - clock_monotonic();
-    return next > 0 ? (int)(next * 1000) + 1 : 0;
+    double interval = s->dead_after / 3;
+    return (s->asked > 0 ? s->asked + s->dead_after - interval : s->heard + interval) - clock_monotonic();
 }
 
 int session_wait(session *s, double until, const wake *cancel)
@@ -204,7 +206,7 @@ int session_wait(session *s, double until, const wake *cancel)
         return MP_TIMEOUT;
     if ((flags & SSH_WRITE_PENDING) != 0)
         fds[0].events |= POLLOUT;
-    if (poll(fds, 2, (int)(left * 1000) + 1) > 0 && fds[1].revents != 0)
+    if (poll(fds, 2, poll_ms(left)) > 0 && fds[1].revents != 0)
         return MP_CANCELLED;
     return MP_OK;
 }
@@ -329,9 +331,15 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
     double until = clock_monotonic() + HANDSHAKE_TIMEOUT;
     int rc, waited = MP_OK;
     char why[256];
+    sigset_t none, before;
 
     ssh_set_blocking(s->ssh, 0);
-    while ((rc = ssh_connect(s->ssh)) == SSH_AGAIN && waited == MP_OK) {
+    /* A proxy, which libssh starts here and ends by SIGTERM, would have our thread's signals blocked. */
+    (void)sigemptyset(&none);
+    (void)pthread_sigmask(SIG_SETMASK, &none, &before);
+    rc = ssh_connect(s->ssh);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    for (; rc == SSH_AGAIN && waited == MP_OK; rc = ssh_connect(s->ssh)) {
         (void)fcntl(ssh_get_fd(s->ssh), F_SETFD, FD_CLOEXEC); /* of a proxy, which libssh makes */
         waited = session_wait(s, until, cancel);
     }
@@ -354,12 +362,11 @@ static int shake_hands(session *s, const wake *cancel, fault *f)
 int session_open(session **out, const char *destination, const mp_host_options *options, const wake *cancel,
                  buf *warnings, fault *f)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     session *s = calloc(1, sizeof *s);
     sshconf conf = {0};
     int rc;
 
-    (void)pthread_once(&once, quiet);
+    quiet();
     if (s == NULL)
         return fault_set(f, MP_SYSTEM, "out of memory");
     s->dead_after = options->dead_after > 0 ? options->dead_after : DEAD_AFTER;

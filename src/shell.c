@@ -399,6 +399,10 @@ static bool command_ended(proc *p, proc_end *end)
             far_status(end, sh->status);
         return true;
     }
+    if (sh->broken && (sh->lanes[PROC_OUT].eof || sh->lanes[PROC_ERR].eof)) {
+        *end = (proc_end){.code = MP_SYSTEM, .status = -1, .message = "out of memory"};
+        return true;
+    }
     if (!lane_over(&sh->lanes[PROC_OUT]) || !lane_over(&sh->lanes[PROC_ERR]) ||
         !sh->carrier->ops->ended(sh->carrier, end))
         return false;

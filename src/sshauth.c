@@ -6,13 +6,19 @@
 #include "sshauth.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define AUTH_TIMEOUT 30.0
-#define MAX_KEYS 5 /* sshd's MaxAuthTries is 6, and asking what there is counts as one */
+#define AGENT_WAIT 5.0 /* seconds for the agent to say what it has */
+#define MAX_KEYS 5     /* sshd's MaxAuthTries is 6, and asking what there is counts as one */
 
 /* ---- the host's key ------------------------------------------------------------------------------------ */
 
@@ -235,14 +241,55 @@ static int try_file(attempt *a, const char *path)
     return rc;
 }
 
+/* Where the agent is, or NULL: there is none. */
+static const char *agent_socket(const sshconf *conf)
+{
+    const char *path =
+        conf->agent != NULL && strcmp(conf->agent, "SSH_AUTH_SOCK") != 0 ? conf->agent : getenv("SSH_AUTH_SOCK");
+    return path == NULL || *path == '\0' || strcasecmp(path, "none") == 0 ? NULL : path;
+}
+
+/*
+ * Asks the agent what it has, only to see that it answers: libssh would wait for it without end, and one that was
+ * forwarded to a session that is gone says nothing. MP_OK, MP_CANCELLED, MP_TIMEOUT, or MP_AUTH: there is none.
+ */
+static int agent_answers(const char *path, const wake *cancel)
+{
+    static const char request[] = {0, 0, 0, 1, 11}; /* SSH_AGENTC_REQUEST_IDENTITIES: draft-miller-ssh-agent, 3.5 */
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct pollfd fds[2] = {{.fd = socket(AF_UNIX, SOCK_STREAM, 0), .events = POLLIN},
+                            {.fd = cancel != NULL ? cancel->fds[0] : -1, .events = POLLIN}};
+    int rc = MP_AUTH, n;
+
+    if (strlen(path) < sizeof a.sun_path && fds[0].fd >= 0 && fcntl(fds[0].fd, F_SETFD, FD_CLOEXEC) == 0 &&
+        fd_nonblock(fds[0].fd) == 0) {
+        (void)strcpy(a.sun_path, path);
+        if (connect(fds[0].fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+            send(fds[0].fd, request, sizeof request, MSG_NOSIGNAL) == (ssize_t)sizeof request) {
+            n = poll(fds, 2, poll_ms(AGENT_WAIT));
+            rc = n > 0 && fds[1].revents != 0 ? MP_CANCELLED : n > 0 ? MP_OK : MP_TIMEOUT;
+        }
+    }
+    if (fds[0].fd >= 0)
+        (void)close(fds[0].fd);
+    return rc;
+}
+
 static int try_agent(attempt *a, const sshconf *conf)
 {
-    const char *agent = getenv("SSH_AUTH_SOCK");
+    const char *path = agent_socket(conf);
     int rc;
 
-    if ((agent == NULL || *agent == '\0') && !conf->names_agent)
+    if (path == NULL)
         return MP_AUTH;
-    note_tried(a, "the agent's keys");
+    rc = path[0] == '/' ? agent_answers(path, a->cancel) : MP_OK; /* others libssh may yet understand */
+    if (rc == MP_CANCELLED)
+        return rc;
+    note_tried(a, rc == MP_OK        ? "the agent's keys"
+                  : rc == MP_TIMEOUT ? "the agent (it does not answer)"
+                                     : "the agent (it can't be reached)");
+    if (rc != MP_OK)
+        return MP_AUTH;
     while (!settled(a, ssh_userauth_agent(a->s->ssh, NULL), &rc))
         continue;
     return rc;

@@ -22,7 +22,7 @@
 static const char served[] =
     " include hostname port user identityfile identityagent identitiesonly ciphers macs kexalgorithms "
     "hostkeyalgorithms pubkeyacceptedalgorithms pubkeyacceptedkeytypes compression connecttimeout "
-    "stricthostkeychecking userknownhostsfile globalknownhostsfile proxycommand proxyjump bindaddress loglevel "
+    "stricthostkeychecking userknownhostsfile globalknownhostsfile proxycommand proxyjump loglevel "
     "rekeylimit pubkeyauthentication addressfamily ";
 
 /* Those without a meaning for programs that are run by a program, or whose work is done here in another way. */
@@ -267,8 +267,8 @@ static void take(reader *r, const char *keyword, char *rest)
         r->conf->identities_only = strcasecmp(word, "yes") == 0 || strcasecmp(word, "true") == 0;
     } else if (strcmp(keyword, "ciphers") == 0) {
         r->conf->names_ciphers = true;
-    } else if (strcmp(keyword, "identityagent") == 0) {
-        r->conf->names_agent = strcasecmp(word, "none") != 0 && strcmp(word, "SSH_AUTH_SOCK") != 0;
+    } else if (strcmp(keyword, "identityagent") == 0 && r->conf->agent == NULL) {
+        r->conf->agent = expand(r, word);
     } else if (strcmp(keyword, "addressfamily") == 0 && r->conf->family == AF_UNSPEC) {
         r->conf->family = strcasecmp(word, "inet") == 0    ? AF_INET
                           : strcasecmp(word, "inet6") == 0 ? AF_INET6
@@ -483,6 +483,8 @@ void sshconf_free(sshconf *conf)
     free_words(conf->identities);
     free_words(conf->known_hosts);
     free(conf->flat);
+    free(conf->agent);
+    conf->agent = NULL;
     conf->identities = conf->known_hosts = NULL;
     conf->flat = NULL;
 }

@@ -12,7 +12,7 @@ enum sshconf_strict { STRICT_YES, STRICT_NO, STRICT_ACCEPT_NEW };
 typedef struct sshconf {
     bool identities_only;
     bool names_ciphers;
-    bool names_agent; /* an IdentityAgent, which libssh then asks instead of SSH_AUTH_SOCK's */
+    char *agent; /* the IdentityAgent, which libssh then asks instead of SSH_AUTH_SOCK's; expanded; NULL: not said */
     enum sshconf_strict strict;
     int family;             /* AF_UNSPEC, AF_INET, AF_INET6 */
     double connect_timeout; /* seconds, 0: not said */

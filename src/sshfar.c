@@ -119,7 +119,7 @@ int proc_turn(proc *p, unsigned want, double until, const wake *cancel, fault *f
 {
     struct pollfd fds[1 + PROC_MAX_FDS] = {{.fd = cancel != NULL ? cancel->fds[0] : -1, .events = POLLIN}};
     double left = until - clock_monotonic();
-    int timeout = left > 0 ? (int)(left * 1000) + 1 : 0;
+    int timeout = poll_ms(left);
     int n = p->ops->prepare(p, want, fds + 1, &timeout);
 
     if (poll(fds, (nfds_t)n + 1, timeout) < 0) {
@@ -171,14 +171,17 @@ int far_script(buf *b, const char *const argv[], const char *nonce)
 /* Takes the mark with the process id, and all before it, from what was said. False: it is not complete. */
 static bool take_mark(far_proc *p, const char *nonce)
 {
-    char *s =
-        p->err.len > 0 ? strstr(p->err.data, nonce) : NULL; /* no mark stands behind a NUL: that is no login shell */
-    char *end = s != NULL ? strchr(s, '\n') : NULL;
+    char *s = p->err.len > 0 ? p->err.data : NULL; /* no mark stands behind a NUL: that is no login shell */
 
-    if (end == NULL || sscanf(s + NONCE_SIZE - 1, " pid %ld", &p->pid) != 1)
-        return false;
-    buf_drop(&p->err, (size_t)(end + 1 - p->err.data));
-    return true;
+    while (s != NULL && (s = strstr(s, nonce)) != NULL) { /* a shell that traces its commands says it before that */
+        char *end = strchr(s, '\n');
+        s += NONCE_SIZE - 1;
+        if (end != NULL && sscanf(s, " pid %ld\n", &p->pid) == 1) {
+            buf_drop(&p->err, (size_t)(end + 1 - p->err.data));
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Reads more of its standard error, as far as there is any. */

@@ -31,7 +31,7 @@ int session_wait(session *s, double until, const wake *cancel);
 
 /* Asks for a sign of life if there was none for a while; false once it has been silent for too long. */
 bool session_pulse(session *s);
-/* Milliseconds until session_pulse() should be called again. */
-int session_pulse_ms(const session *s);
+/* Seconds until session_pulse() should be called again. */
+double session_pulse_in(const session *s);
 
 #endif

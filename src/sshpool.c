@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_SHELLS 4   /* short commands at one time; further ones wait */
 #define MAX_SESSIONS 8 /* idle connections kept */
@@ -18,7 +19,7 @@
 #define MAX_LOST 16    /* streams whose end nobody saw */
 #define STREAM_WAIT                                                                                                    \
     10. /* seconds that a further stream waits: without end, pipes that hold one each could wait for ever */
-#define SHELL_WAIT 10. /* seconds for a shell to answer the first time */
+#define SHELL_WAIT 30. /* seconds for a shell to answer the first time */
 #define IDLE_WAIT 5.   /* the same for one that was idle for longer than IDLE_LONG */
 #define IDLE_LONG 15.
 #define SETTLE_WAIT 10. /* seconds to end a lost stream */
@@ -54,13 +55,13 @@ static void let_go(sshpool *pool)
 }
 
 /* Waits, with the lock held, for something to be freed, but no longer than it may take to notice a cancel. */
-static int wait_a_little(sshpool *pool, const wake *cancel, fault *f)
+static int wait_a_little(sshpool *pool, const wake *cancel, double deadline, fault *f)
 {
-    double until = clock_wall() + 0.05;
+    double until = clock_monotonic() + 0.05;
     struct timespec t = {.tv_sec = (time_t)until, .tv_nsec = (long)((until - (double)(time_t)until) * 1e9)};
 
     (void)pthread_cond_timedwait(&pool->freed, &pool->lock, &t);
-    return cancel != NULL && wake_is_set(cancel) ? fault_set(f, MP_CANCELLED, "cancelled") : MP_OK;
+    return cancel != NULL && wake_is_set(cancel) ? fault_set(f, MP_CANCELLED, "cancelled") : fault_if_late(f, deadline);
 }
 
 /* ---- connections --------------------------------------------------------------------------------------- */
@@ -111,12 +112,14 @@ static session *idle_session(sshpool *pool)
  * if the command can't have reached the far side, or does nothing by itself.
  */
 static int open_channel(proc **out, sshpool *pool, const char *command, const mp_host_options *options,
-                        const wake *cancel, buf *warnings, fault *f)
+                        const wake *cancel, double deadline, buf *warnings, fault *f)
 {
     buf found = {0};
     session *s;
-    int rc;
+    int rc = fault_if_late(f, deadline);
 
+    if (rc != MP_OK)
+        return rc;
     if (options->ssh_program != NULL)
         return sshprogram_start(out, pool->name, command, options, f);
     while ((s = idle_session(pool)) != NULL) {
@@ -132,15 +135,18 @@ static int open_channel(proc **out, sshpool *pool, const char *command, const mp
     buf_free(&found);
     if (rc != MP_OK)
         return rc;
-    rc = remote_start(out, s, command, cancel, session_back, pool, f);
+    rc = fault_if_late(f, deadline);
+    if (rc == MP_OK)
+        rc = remote_start(out, s, command, cancel, session_back, pool, f);
     if (rc != MP_OK)
         session_close(s);
     return rc;
 }
 
-int sshpool_channel(proc **out, sshpool *pool, const char *command, const wake *cancel, buf *warnings, fault *f)
+int sshpool_channel(proc **out, sshpool *pool, const char *command, const wake *cancel, double deadline, buf *warnings,
+                    fault *f)
 {
-    return open_channel(out, pool, command, &pool->options, cancel, warnings, f);
+    return open_channel(out, pool, command, &pool->options, cancel, deadline, warnings, f);
 }
 
 /* ---- shells -------------------------------------------------------------------------------------------- */
@@ -189,11 +195,13 @@ static int new_shell(shell **out, sshpool *pool, double seconds, const mp_host_o
                      buf *warnings, fault *f)
 {
     proc *carrier;
-    int rc = open_channel(&carrier, pool, shell_command, options, cancel, warnings, f);
+    int rc = open_channel(&carrier, pool, shell_command, options, cancel, 0, warnings, f);
 
     *out = NULL;
     if (rc == MP_OK) {
         rc = shell_open(out, carrier, seconds, cancel, f);
+        if (rc == MP_TIMEOUT)
+            (void)fault_set(f, rc, "the login shell gave no answer within %g s", seconds);
         if (rc != MP_OK)
             carrier->ops->destroy(carrier);
     }
@@ -202,7 +210,7 @@ static int new_shell(shell **out, sshpool *pool, double seconds, const mp_host_o
         pool->has_shell = true;
     else
         pool->n_shells--;
-    if (seconds >= SHELL_WAIT && !pool->has_shell && (rc == MP_EXIT || rc == MP_TIMEOUT)) {
+    if (rc == MP_EXIT && seconds >= SHELL_WAIT && !pool->has_shell) { /* one that is only slow may be there next time */
         pool->no_shell = true;
         rc = MP_OK;
     }
@@ -213,7 +221,7 @@ static int new_shell(shell **out, sshpool *pool, double seconds, const mp_host_o
 
 /* An idle shell, or a new one, or one that somebody gives back. MP_OK with *out NULL: there are no shells on that host.
  */
-int sshpool_take(shell **out, sshpool *pool, const wake *cancel, buf *warnings, fault *f)
+int sshpool_take(shell **out, sshpool *pool, const wake *cancel, double deadline, buf *warnings, fault *f)
 {
     int rc = MP_OK;
 
@@ -228,7 +236,7 @@ int sshpool_take(shell **out, sshpool *pool, const wake *cancel, buf *warnings, 
             let_go(pool);
             return new_shell(out, pool, SHELL_WAIT, &pool->options, cancel, warnings, f);
         }
-        rc = wait_a_little(pool, cancel, f);
+        rc = wait_a_little(pool, cancel, deadline, f);
     }
     let_go(pool);
     return rc;
@@ -246,7 +254,7 @@ int sshpool_plain(bool *plain, sshpool *pool, const wake *cancel, buf *warnings,
     let_go(pool);
     if (known)
         return MP_OK;
-    rc = sshpool_take(&sh, pool, cancel, warnings, f);
+    rc = sshpool_take(&sh, pool, cancel, 0, warnings, f);
     *plain = rc == MP_OK && sh == NULL;
     if (rc == MP_OK && sh != NULL)
         sshpool_give(pool, sh, true);
@@ -346,7 +354,7 @@ int sshpool_admit(sshpool *pool, const wake *cancel, fault *f)
 
     hold(pool);
     while (rc == MP_OK && pool->n_streams >= MAX_STREAMS && clock_monotonic() < until)
-        rc = wait_a_little(pool, cancel, f);
+        rc = wait_a_little(pool, cancel, 0, f);
     if (rc == MP_OK)
         pool->n_streams++;
     let_go(pool);
@@ -366,12 +374,19 @@ void sshpool_leave(sshpool *pool)
 int sshpool_new(sshpool **out, const char *destination, const mp_host_options *options)
 {
     sshpool *pool = calloc(1, sizeof *pool);
+    pthread_condattr_t monotonic;
+    int rc;
 
     if (pool == NULL)
         return MP_SYSTEM;
     if (pthread_mutex_init(&pool->lock, NULL) != 0)
         goto no_lock;
-    if (pthread_cond_init(&pool->freed, NULL) != 0)
+    if (pthread_condattr_init(&monotonic) != 0)
+        goto no_condition;
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    rc = pthread_cond_init(&pool->freed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+    if (rc != 0)
         goto no_condition;
     pool->name = destination;
     pool->options = *options;

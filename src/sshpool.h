@@ -16,18 +16,20 @@ int sshpool_new(sshpool **out, const char *destination, const mp_host_options *o
 void sshpool_free(sshpool *pool);
 
 /*
- * Gives `command` to the far side's login shell, over an idle connection or a new one, never twice. Lines about the
+ * Gives `command` to the far side's login shell, over an idle connection or a new one, never twice, and not after
+ * `deadline` (of clock_monotonic(), 0: none), which is MP_TIMEOUT. Lines about the
  * host are appended to `warnings`, each once per pool. Fails as session_open(), remote_start() and sshprogram_start()
  * do.
  */
-int sshpool_channel(proc **out, sshpool *pool, const char *command, const wake *cancel, buf *warnings, fault *f);
+int sshpool_channel(proc **out, sshpool *pool, const char *command, const wake *cancel, double deadline, buf *warnings,
+                    fault *f);
 
 /*
  * A shell: the one that was used last, or a new one, or, if there are many, one that somebody gives back. MP_OK with
  * *out NULL: there are no shells on that host, and sshpool_plain() says so from now on. Fails as sshpool_channel()
  * does.
  */
-int sshpool_take(shell **out, sshpool *pool, const wake *cancel, buf *warnings, fault *f);
+int sshpool_take(shell **out, sshpool *pool, const wake *cancel, double deadline, buf *warnings, fault *f);
 /* Gives it back: a shell_done, with the pool as `arg`. */
 void sshpool_give(void *pool, shell *sh, bool good);
 /* Finds out, if need be by taking a shell, whether the far side runs nothing but plain command lines. */

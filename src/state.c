@@ -14,6 +14,7 @@ struct mp_state {
     slab memory; /* Lua's own: a decision makes and forgets a table for each snapshot */
     bind_interrupts *interrupts;
     char *program;
+    bool warns, in_warning;
 };
 
 /* ---- what scripts must not do ---------------------------------------------------------------------------- */
@@ -78,6 +79,27 @@ int luaopen_moonpool(lua_State *L)
     return 1;
 }
 
+/* warn(): off until a script says "@on", as for lua(1). */
+static void on_warning(void *arg, const char *text, int more)
+{
+    mp_state *s = arg;
+
+    if (!s->in_warning && !more && text[0] == '@') {
+        s->warns = strcmp(text, "@on") == 0 || (s->warns && strcmp(text, "@off") != 0);
+        return;
+    }
+    if (s->warns)
+        (void)fprintf(stderr, "%s%s%s", s->in_warning ? "" : "warning: ", text, more ? "" : "\n");
+    s->in_warning = more;
+}
+
+static int on_panic(lua_State *L)
+{
+    const char *text = lua_tostring(L, -1);
+    (void)fprintf(stderr, "moonpool: %s\n", text != NULL ? text : "an error outside of a protected call");
+    return 0;
+}
+
 static int open_libraries(lua_State *L)
 {
     lua_pushboolean(L, 1);
@@ -106,6 +128,8 @@ int mp_state_open(mp_state **out, const char *program)
     s->L = lua_newstate(slab_realloc, &s->memory);
     if (s->program == NULL || s->L == NULL)
         goto failed;
+    (void)lua_atpanic(s->L, on_panic);
+    lua_setwarnf(s->L, on_warning, s);
     lua_pushcfunction(s->L, open_libraries);
     if (lua_pcall(s->L, 0, 0, 0) != LUA_OK)
         goto failed;
@@ -140,11 +164,24 @@ bool mp_state_interrupt(mp_state *state)
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
-/* The text of the value on top of the stack, malloc'd; NULL for nil, or without memory. */
+static int to_text(lua_State *L)
+{
+    (void)luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* Turns the value on top of the stack into its text, malloc'd; NULL for nil, or without memory. */
 static char *take_text(lua_State *L)
 {
-    const char *text = lua_isnil(L, -1) ? NULL : luaL_tolstring(L, -1, NULL);
-    return text != NULL ? strdup(text) : NULL;
+    const char *text;
+
+    if (lua_isnil(L, -1))
+        return NULL;
+    lua_pushcfunction(L, to_text);
+    lua_insert(L, -2);
+    (void)lua_pcall(L, 1, 1, 0); /* its __tostring may fail, and that error have no text either */
+    text = lua_tostring(L, -1);
+    return strdup(text != NULL ? text : "an error without a text");
 }
 
 int mp_state_eval(mp_state *state, const char *text, const char *chunk, char **result)
@@ -178,6 +215,7 @@ int mp_state_main(mp_state *state, int argc, char *const argv[])
 {
     lua_State *L = state->L;
     int status = 255, top = lua_gettop(L);
+    char *text;
 
     if (argc == 2 && strcmp(argv[1], "--version") == 0)
         return printf("moonpool %s\n", MP_VERSION) < 0 || fflush(stdout) != 0;
@@ -187,10 +225,13 @@ int mp_state_main(mp_state *state, int argc, char *const argv[])
         lua_pushstring(L, i == 0 ? state->program : argv[i]);
         lua_rawseti(L, -2, i);
     }
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
         status = (int)lua_tointeger(L, -1);
-    else
-        (void)fprintf(stderr, "moonpool: internal error: %s\n", luaL_tolstring(L, -1, NULL));
+    } else {
+        text = take_text(L);
+        (void)fprintf(stderr, "moonpool: internal error: %s\n", text != NULL ? text : "nil");
+        free(text);
+    }
     lua_settop(L, top);
     return status;
 }

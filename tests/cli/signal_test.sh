@@ -67,4 +67,24 @@ second() {
 }
 it 'a second signal ends the process as if it were not caught' second
 
+hangup() {
+  waiting
+  sed -i 's/__close = function()/__close = function() os.remove "ready"; local t = os.time(); while os.time() < t + 2 do end/' s.lua
+  start
+  kill -s HUP "$pid"
+  while [ -e ready ]; do sleep 0.05; done
+  kill -s HUP "$pid"
+  ended
+  same "$status" 255
+  [ -e released ]
+}
+it 'the end of a terminal, which says so twice, leaves the time to let go' hangup
+
+children() {
+  echo 'print(require("moonpool").host():run({ "echo", "seen" }).out)' >s.lua
+  run env --ignore-signal=CHLD moonpool lua s.lua
+  same "$status $out" '0 seen'
+}
+it 'whoever ignores the end of programs does not keep us from it' children
+
 finish

@@ -206,6 +206,19 @@ describe("a pipe", function()
     assert.is_true(last > 0.5, last) -- 1.2 MB at 2 MB/s
   end)
 
+  it("keeps a throttle whose variable is closed", function()
+    local queue <close> = core.queue()
+    local argvs = { { "head", "-c", "400000", "/dev/zero" }, { "sh", "-c", "cat >/dev/null" } }
+    do
+      local throttle <close> = core.throttle(1000000)
+      assert(core.pipe(queue, { here, here }, argvs, 65536, throttle))
+    end
+    collectgarbage()
+    local result = queue:take():result()
+    assert.equal("ok", result.code)
+    assert.is_true(result.seconds > 0.2, result.seconds)
+  end)
+
   it("goes at another rate as soon as it is told so", function()
     local throttle = core.throttle(10000)
     local results = together(throttle, 1, 1000000, function() throttle:set(0) end)
@@ -229,6 +242,9 @@ describe("wrong arguments", function()
     assert.has_error(function() core.pipe(queue, {}, {}) end)
     assert.has_error(function() core.pipe(queue, { here }, { { "true" }, { "true" } }) end)
     assert.has_error(function() core.pipe(queue, { here, here }, { { "true" }, { "true", 1 } }) end)
+    -- A metatable could say other words each time, which nobody keeps.
+    local made = setmetatable({}, { __len = function() return 2 end, __index = function() return "tou" .. "ch" end })
+    assert.has_error(function() core.run(queue, here, made) end)
     assert.is_nil(queue:take(0.05))
     assert.is_not_nil(remove)
   end)
@@ -367,6 +383,30 @@ describe("files", function()
     assert.is_true(core.write_file(path, "one"))
     assert.is_true(core.write_file(path, "two\0three"))
     assert.same({ kind = "file", uid = core.uid(), size = 9, mode = core.stat(path).mode }, core.stat(path))
+    assert.is_not_nil(remove)
+  end)
+
+  it("take no other thing's place", function()
+    local path, remove <close> = scratch()
+    run { "mkfifo", path .. ".fifo" }
+    run { "ln", "-s", path, path .. ".link" }
+    local queue <close> = core.queue()
+    assert(core.run(queue, here, { "cat", path .. ".fifo" }))
+    local done
+    for _ = 1, 500 do -- until somebody reads there
+      done = core.write_file(path .. ".fifo", "through a pipe")
+      if done then break end
+      queue:take(0.01)
+    end
+    assert.is_true(done)
+    assert.equal("through a pipe", queue:take():result().out)
+    assert.is_true(core.write_file(path .. ".link", "through a link"))
+    assert.is_true(core.write_file("/dev/null", "nowhere"))
+    assert.equal("through a link", io.open(path):read "a")
+    for what, file in pairs { p = path .. ".fifo", L = path .. ".link", c = "/dev/null" } do
+      assert.equal("ok", run({ "test", "-" .. what, file }).code)
+    end
+    run { "rm", path .. ".fifo", path .. ".link" }
     assert.is_not_nil(remove)
   end)
 

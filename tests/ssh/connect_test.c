@@ -3,6 +3,8 @@
  */
 #include "server.h"
 
+#include <sys/un.h>
+
 #include <pthread.h>
 
 /* A host of the server, with a configuration file in its directory. */
@@ -172,6 +174,28 @@ static void a_proxy_command_leads_there(void **state)
     in_server(&s, "{ cat config; echo \"  ProxyCommand ssh -F $0/config -W 127.0.0.1:%p far\"; } | sed 's/HostName "
                   ".*/HostName 127.0.0.1/' >proxied");
     expect(&s, "proxied", MP_OK, NULL);
+    server_stop(&s);
+}
+
+static void a_proxy_ends_with_what_needs_it(void **state)
+{
+    server s;
+    mp_host *host;
+    mp_job *job;
+    double before;
+    (void)state;
+    server_start(&s, NULL);
+    in_server(&s, "{ cat config; echo '  ProxyCommand sleep 4808'; } >proxy");
+    host = open_far(&s, "proxy", "far", 0);
+    assert_int_equal(mp_job_run(&job, NULL, host, ARGV("true"), NULL), MP_OK);
+    appear("sleep 4808");
+    before = clock_monotonic();
+    mp_job_cancel(job);
+    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
+    assert_true(clock_monotonic() - before < 5);
+    mp_job_free(job);
+    mp_host_close(host);
+    assert_true(gone("sleep 4808"));
     server_stop(&s);
 }
 
@@ -372,6 +396,45 @@ static void eight_wrong_keys_in_the_agent_neither_hang_nor_hide_the_right_file(v
     server_stop(&s);
 }
 
+/* A socket on which somebody listens, and says nothing. */
+static int mute_agent(const server *s)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    (void)snprintf(a.sun_path, sizeof a.sun_path, "%s/mute", s->dir);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(fd, 5), 0);
+    (void)setenv("SSH_AUTH_SOCK", a.sun_path, 1);
+    return fd;
+}
+
+static void an_agent_that_says_nothing_is_passed_over(void **state)
+{
+    server s;
+    mp_host *host;
+    mp_job *job;
+    double before;
+    int fd;
+    (void)state;
+    server_start(&s, NULL);
+    fd = mute_agent(&s);
+    in_server(&s, "grep -v 'IdentityFile\\|IdentityAgent' config >agent.conf");
+    expect(&s, "agent.conf", MP_AUTH, "the agent (it does not answer)");
+    host = open_far(&s, "agent.conf", "far", 0);
+    assert_int_equal(mp_job_run(&job, NULL, host, ARGV("true"), NULL), MP_OK);
+    (void)poll(NULL, 0, 500);
+    before = clock_monotonic();
+    mp_job_cancel(job);
+    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
+    assert_true(clock_monotonic() - before < 4);
+    mp_job_free(job);
+    mp_host_close(host);
+    (void)close(fd);
+    expect(&s, "agent.conf", MP_AUTH, "the agent (it can't be reached)");
+    (void)unsetenv("SSH_AUTH_SOCK");
+    server_stop(&s);
+}
+
 /* ---- what must not come along ------------------------------------------------------------------------------ */
 
 static void no_child_inherits_a_connection(void **state)
@@ -400,6 +463,7 @@ int main(void)
         TEST(connecting_can_be_cancelled),
         TEST(the_configuration_is_followed),
         TEST(a_proxy_command_leads_there),
+        TEST(a_proxy_ends_with_what_needs_it),
         TEST(a_keyword_without_effect_is_named_once),
         TEST(a_configuration_that_libssh_can_not_read_is_told_with_the_way_out),
         TEST(an_unknown_key_is_refused_with_the_line_to_add),
@@ -412,6 +476,7 @@ int main(void)
         TEST(a_certificate_beside_the_key_is_shown),
         TEST(the_agent_has_the_key),
         TEST(eight_wrong_keys_in_the_agent_neither_hang_nor_hide_the_right_file),
+        TEST(an_agent_that_says_nothing_is_passed_over),
         TEST(no_child_inherits_a_connection),
     };
     (void)signal(SIGPIPE, SIG_IGN);

@@ -234,6 +234,33 @@ static void what_takes_too_long_is_ended_there(void **state)
     server_stop(&s);
 }
 
+static void nothing_is_started_after_its_time(void **state)
+{
+    server s;
+    mp_host *host;
+    mp_result *r;
+    mp_job *jobs[4];
+    char path[96];
+    server_start(&s, NULL);
+    host = far_host(&s, state, NULL);
+    (void)snprintf(path, sizeof path, "%s/touched", s.dir);
+    for (int i = 0; i < 4; i++) /* as many as there are shells */
+        assert_int_equal(mp_job_run(&jobs[i], NULL, host, ARGV("sleep", "4809"), NULL), MP_OK);
+    appear("sleep 4809");
+    (void)poll(NULL, 0, 1000);
+    (void)mp_run(&r, host, ARGV("touch", path), &(mp_run_options){.timeout = 0.5});
+    assert_int_equal(r->code, MP_TIMEOUT);
+    mp_result_free(r);
+    for (int i = 0; i < 4; i++) {
+        mp_job_cancel(jobs[i]);
+        mp_job_free(jobs[i]);
+    }
+    expect_run(host, ARGV("echo", "x"), MP_OK, "x\n", NULL);
+    assert_int_equal(access(path, F_OK), -1);
+    mp_host_close(host);
+    server_stop(&s);
+}
+
 static void a_stream_that_is_stuck_is_ended_there(void **state)
 {
     server s;
@@ -454,6 +481,7 @@ int main(void)
         LIBSSH(a_forced_command_gets_plain_words),
         LIBSSH(a_dry_host_refuses_what_writes),
         BOTH(what_takes_too_long_is_ended_there),
+        BOTH(nothing_is_started_after_its_time),
         BOTH(a_stream_that_is_stuck_is_ended_there),
         LIBSSH(one_that_ignores_sigterm_is_killed_there),
         BOTH(a_restarted_server_is_connected_to_again),

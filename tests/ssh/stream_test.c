@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 static mp_host *open_far(const server *s, const char *config, double dead_after)
 {
@@ -41,6 +42,22 @@ static void a_receiver_that_fails_early_is_told_each_time(void **state)
         assert_string_equal(r->message, "far: sh: exit 3: cannot receive: out of space");
         mp_result_free(r);
     }
+    mp_host_close(far);
+    mp_host_close(local);
+    server_stop(&s);
+}
+
+static void a_login_shell_that_traces_its_commands_will_do(void **state)
+{
+    server s;
+    mp_host *far, *local = here(false);
+    mp_result *r;
+    (void)state;
+    server_start(&s, "ForceCommand bash -x -c \"$SSH_ORIGINAL_COMMAND\"");
+    far = open_far(&s, "config", 0);
+    r = pipe_two(local, ARGV("echo", "x"), far, ARGV("grep", "x"));
+    assert_int_equal(r->code, MP_OK);
+    mp_result_free(r);
     mp_host_close(far);
     mp_host_close(local);
     server_stop(&s);
@@ -207,6 +224,83 @@ static void a_program_that_is_silent_for_long_is_no_dead_connection(void **state
     server_stop(&s);
 }
 
+static void one_who_was_stopped_asks_before_a_connection_counts_as_dead(void **state)
+{
+    server s;
+    mp_host *far;
+    mp_result *r;
+    pid_t me = getpid(), other;
+    (void)state;
+    server_start(&s, NULL);
+    far = open_far(&s, "config", 2);
+    other = fork();
+    if (other == 0) {
+        (void)poll(NULL, 0, 1000);
+        (void)kill(me, SIGSTOP);
+        (void)poll(NULL, 0, 3000);
+        (void)kill(me, SIGCONT);
+        _exit(0);
+    }
+    assert_int_equal(mp_run(&r, far, SH("sleep 5; echo still here"), NULL), MP_OK);
+    assert_int_equal(waitpid(other, NULL, 0), other);
+    mp_result_free(r);
+    mp_host_close(far);
+    server_stop(&s);
+}
+
+static void a_dead_connection_may_be_waited_for_as_long_as_one_likes(void **state)
+{
+    static const double seconds[] = {1e7, 1e300};
+    server s;
+    (void)state;
+    server_start(&s, NULL);
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++) {
+        mp_host *far = open_far(&s, "config", seconds[i]);
+        mp_result *r;
+        assert_int_equal(mp_run(&r, far, ARGV("echo", "x"), &(mp_run_options){.timeout = 20}), MP_OK);
+        mp_result_free(r);
+        mp_host_close(far);
+    }
+    server_stop(&s);
+}
+
+/* ---- the buffer ------------------------------------------------------------------------------------------ */
+
+/* The most memory that this process ever had, in bytes. */
+static size_t most_memory(void)
+{
+    struct rusage u;
+    assert_int_equal(getrusage(RUSAGE_SELF, &u), 0);
+    return (size_t)u.ru_maxrss * 1024;
+}
+
+static void a_pull_that_is_held_back_takes_no_more_than_its_buffer(void **state)
+{
+    const char *const readers[] = {"cat >/dev/null", "while [ $(head -c 8000000 | wc -c) -gt 0 ]; do sleep 0.05; done"};
+    server s;
+    mp_host *far, *local = here(false);
+    (void)state;
+    server_start(&s, NULL);
+    far = open_far(&s, "config", 0);
+    for (size_t i = 0; i < 2; i++) {
+        mp_stage stages[] = {{far, SH("head -c 200000000 /dev/zero")}, {local, SH(readers[i])}};
+        mp_pipe_options o = {.buffer = 1 << 20, .rate = i == 0 ? 100000000 : 0};
+        size_t before = most_memory(), more;
+        mp_result *r;
+        assert_int_equal(mp_pipe(&r, stages, 2, &o), MP_OK);
+        assert_int_equal(r->bytes, 200000000);
+        mp_result_free(r);
+        more = most_memory() - before;
+        print_message("# %zu kB more\n", more / 1024);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep what is freed, and much beside */
+        assert_true(more < 40000000);
+#endif
+    }
+    mp_host_close(far);
+    mp_host_close(local);
+    server_stop(&s);
+}
+
 /* ---- every byte ------------------------------------------------------------------------------------------ */
 
 /* Sixty-four megabytes of numbers, and what cksum says of them. */
@@ -253,10 +347,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_receiver_that_fails_early_is_told_each_time),
+        TEST(a_login_shell_that_traces_its_commands_will_do),
         TEST(twenty_megabytes_of_errors_do_not_stop_a_stream),
         TEST(a_cut_network_is_noticed_while_pulling),
         TEST(a_cut_network_is_noticed_while_pushing),
         TEST(a_program_that_is_silent_for_long_is_no_dead_connection),
+        TEST(one_who_was_stopped_asks_before_a_connection_counts_as_dead),
+        TEST(a_dead_connection_may_be_waited_for_as_long_as_one_likes),
+        TEST(a_pull_that_is_held_back_takes_no_more_than_its_buffer),
         TEST(every_byte_arrives_both_ways),
         TEST(every_byte_arrives_while_keys_are_exchanged_anew),
     };
