@@ -157,7 +157,7 @@ MP_API const char *mp_catalog_word(const mp_catalog *catalog, size_t row, size_t
 typedef struct mp_run_options {
     const void *input; /* bytes for standard input, or NULL for none */
     size_t input_len;
-    double timeout;      /* seconds, 0: no limit */
+    double timeout;      /* seconds, 0: no limit; connecting has limits of its own, but nothing is started after it */
     size_t limit;        /* bytes of standard output kept, 0: 64 MiB; more is MP_LIMIT */
     mp_catalog *catalog; /* standard output goes in here as it arrives, not into result->out */
 } mp_run_options;
