@@ -21,7 +21,7 @@ test_with_nothing_new_at_most_20_processes_and_threads_are_started_however_many_
   done
   # And with a new snapshot of each, four a dataset: sshd's child for a send, the send's thread, a receive, and the end of the old bookmark. The
   # rest is two connections with a shell, ten commands there and seven here, and this program's threads. The kernel starts as many again, for
-  # itself: three threads that read for a send, two that write for a receive.
+  # itself: three threads that read for a send, two that write for a receive; that of 2.1 more than fifty, workers of its queues that come and go.
   trace_forks
   started backup n60 --ssh-source far --allow-empty
   starters=$(sed -n 's/.*sched_process_fork: comm=\(.*\) pid=.* child_comm=.*/\1/p' "$TRACING/trace" | grep -vx run | sort | uniq -c)
@@ -31,7 +31,8 @@ $starters"
   forks=$(echo "$starters" | awk '{ n += $1 } END { print n }')
   assert_eq "$(zfs list -Hro name -t bookmark "$src/n60" | wc -l)" 60
   [ "$forks" -le $((5 * 60 + 20)) ] || fail "$forks processes and threads for 60 datasets with a new snapshot each"
-  [ "$started" -le 660 ] || fail "$started processes and threads for 60 datasets with a new snapshot each, the kernel's own included"
+  case $(cat /sys/module/zfs/version) in 2.1.*) most=5000 ;; *) most=660 ;; esac
+  [ "$started" -le $most ] || fail "$started processes and threads for 60 datasets with a new snapshot each, the kernel's own included"
   echo "processes and threads started: $counts, with a new snapshot each $forks, and $started with the kernel's own"
 }
 
