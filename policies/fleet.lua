@@ -1,7 +1,7 @@
 --- Pulls many hosts into one target, some at the same time: moonpool run fleet --hosts web1,web2,db1 --parallel 2 nas tank/fleet
 --
 -- Each host's backup is one of autobackup into TARGET-PATH/HOST, with a lock of its own. A host that fails leaves the others alone. --rate is that of
--- all of them together.
+-- all of them together. --json and --metrics get one report of all hosts, when the last one has ended.
 
 local autobackup = require "policies.autobackup"
 local backup = require "moonpool.backup"
@@ -9,22 +9,49 @@ local errors = require "moonpool.error"
 local hosts = require "moonpool.host"
 local log = require "moonpool.log"
 local properties = require "policies.properties"
+local report = require "moonpool.report"
 local sched = require "moonpool.sched"
 
 -- The dataset of a host: what is before the @ is a user.
 local function place(options, host) return options.target_path .. "/" .. host:gsub("^.*@", "") end
 
--- How the backup of one host ended: { host, failures, seconds, error }.
+-- The report of a backup that could not begin: another run is at work, or the host can't be reached.
+local function report_of_none(self, given, env, began, err)
+  return report.make({
+    policy = self, options = given, source = { host = { name = given.ssh_source } }, target = { host = { name = given.ssh_target or "local" } },
+    clock = env.clock, started = began, now = began, bytes = 0, failures = {}, pairs = {},
+  }, err)
+end
+
+-- How the backup of one host ended: { host, failures, seconds, error, report }.
 local function back_up(self, options, env, throttle, host)
-  local given = {}
+  local given, made = {}, nil
   for key, value in pairs(options) do given[key] = value end
-  given.ssh_source, given.target_path = host, place(options, host)
-  local own = setmetatable({ label = host, throttle = throttle }, { __index = env })
+  given.ssh_source, given.target_path, given.json, given.metrics = host, place(options, host), nil, nil
+  local own = setmetatable({ label = host, throttle = throttle, report = function(its) made = its end }, { __index = env })
   local began = env.clock()
   local ok, result = pcall(backup.run, self, given, own, properties.receive)
-  if not ok and errors.is(result, "cancelled") then errors.raise(result) end
-  if not ok then log.error("%s: %s", host, errors.line(errors.wrap(result))) end
-  return { host = host, failures = ok and result or 1, seconds = env.clock() - began, error = not ok }
+  if not ok then
+    result = errors.wrap(result)
+    if errors.is(result, "cancelled") then errors.raise(result) end
+    log.error("%s: %s", host, errors.line(result))
+    made = made or report_of_none(self, given, env, began, result)
+  end
+  return { host = host, failures = ok and result or 1, seconds = env.clock() - began, error = not ok, report = made }
+end
+
+-- The reports of all hosts as one, in the files that are asked for. Returns how many can't be written.
+local function tell(self, options, env, began, results, failures)
+  local reports = {}
+  for i, r in ipairs(results) do reports[i] = r.report end
+  local faults = report.write(options, function()
+    return report.together(reports, {
+      policy = self.name, backup = options.backup_name, target_host = options.ssh_target or "local", target_path = options.target_path, started = began,
+      seconds = env.clock() - began, failures = failures,
+    })
+  end)
+  for _, fault in ipairs(faults) do log.error("%s", errors.line(fault)) end
+  return #faults
 end
 
 local function show(results)
@@ -57,13 +84,13 @@ return autobackup:extend {
   end,
 
   run = function(self, options, env)
-    local results, failures, throttle = {}, 0, hosts.throttle(0)
+    local results, failures, throttle, began = {}, 0, hosts.throttle(0), env.clock()
     sched.each(options.hosts, options.parallel, function(host)
       local result = back_up(self, options, env, throttle, host)
       results[#results + 1] = result
     end)
     for _, r in ipairs(results) do failures = failures + r.failures end
     show(results)
-    return math.min(failures, 200)
+    return math.min(failures + tell(self, options, env, began, results, failures), 200)
   end,
 }

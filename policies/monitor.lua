@@ -1,7 +1,7 @@
 --- Tells how old the backup of each dataset is, as Nagios wants it: moonpool run monitor nas tank/laptop --warning 26h --critical 50h
 --
 -- One line and performance data; exit status 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. With a target the age is that of the newest snapshot that both sides
--- have, else of the newest one. Changes nothing.
+-- have, else of the newest one. A dataset that can't be backed up (a bad value of the property, a hook that fails) is CRITICAL. Changes nothing.
 
 local autobackup = require "policies.autobackup"
 local backup = require "moonpool.backup"
@@ -36,6 +36,11 @@ end
 
 local function judge(run)
   local worst, worst_pair, worst_age, data, bad = 0, nil, -1, {}, {}
+  -- What could not even be selected is not backed up either.
+  for _, f in ipairs(run.failures) do
+    worst = 2
+    bad[#bad + 1] = ("%s: %s"):format(f.dataset, errors.line(f.error))
+  end
   for _, pair in ipairs(run.pairs) do
     local age = age_of(run, pair)
     local state = state_of(run.options, age)

@@ -56,6 +56,7 @@ local function start(self, options, env, hosts)
     target_tag = (options.hold_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))),
     label = env.label,
     pairs = {},
+    left_out = {}, -- pairs that were looked at, and are not backed up this time
     missing = {}, -- pairs without a source
     failures = {},
     bytes = 0,
@@ -97,7 +98,8 @@ local function receive_properties(run, rule)
   local list
   return function(pair)
     if (policy.has(run.policy, "filter_property") or run.options.decrypt) and not list then
-      list = dataset.local_properties(run.source, run.pairs)
+      local all = table.move(run.pairs, 1, #run.pairs, 1, {})
+      list = dataset.local_properties(run.source, table.move(run.left_out, 1, #run.left_out, #all + 1, all))
     end
     return rule(run, pair, list and list[pair.name] or {})
   end
@@ -118,6 +120,13 @@ local function finish(run)
   return math.min(#run.failures, 200)
 end
 
+-- The report of what came of the run; a file that can't be written is one more failure, and hides none.
+local function tell(run, env, err)
+  if env.report then env.report(report.make(run, err)) end
+  local faults = report.write(run.options, function() return report.make(run, err) end)
+  for _, fault in ipairs(faults) do failure.note(run, "report", fault) end
+end
+
 local function locked_run(self, options, env, rule)
   local source <close> = env.open(options.ssh_source, options)
   local target <close> = options.target_path and env.open(options.ssh_target, options) or nil
@@ -136,7 +145,7 @@ local function locked_run(self, options, env, rule)
   end)
   local told, fault = failure.try(policy.call, self, "after", run, not ok and err or nil)
   if not told then failure.note(run, "after", fault) end
-  report.write(run, not ok and err or nil)
+  tell(run, env, not ok and err or nil)
   if not ok then errors.raise(err) end
   return finish(run)
 end
@@ -158,6 +167,7 @@ end
 -- @param self the policy; @param options its options, checked
 -- @param env { open = function(destination, options) that returns a host, clock = function that returns seconds, lock = boolean,
 --   throttle = what limits the rate of several runs together (moonpool.host.throttle), or nil,
+--   report = function that gets the report (moonpool.report), or nil,
 --   max_command_bytes = how long a `zfs snapshot` may be (1.5 MB) }
 -- @param rule function(run, pair, properties of the source) that returns what a receive sets and leaves out: `policies.properties`
 -- @return the number of failures, 200 at the most

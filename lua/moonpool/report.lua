@@ -51,6 +51,18 @@ function report.make(run, err)
   return made
 end
 
+--- The reports of several runs as one. @param reports array from `report.make`
+-- @param head fields of all of them together: policy, backup, target_host, target_path, started, seconds, failures; @return table: `head` with the rest
+function report.together(reports, head)
+  head.version, head.moonpool, head.bytes, head.result = 1, core.version, 0, "ok"
+  for _, made in ipairs(reports) do
+    head.bytes = head.bytes + made.bytes
+    if made.result ~= "ok" then head.result = "failed" end
+  end
+  head.runs = setmetatable(reports, { __jsontype = "array" })
+  return head
+end
+
 --- The report as JSON. @param made from `report.make`; @return text
 function report.json(made) return dkjson.encode(made, { indent = true }) .. "\n" end
 
@@ -69,24 +81,33 @@ local function add(lines, name, kind, help, samples)
   end
 end
 
---- The report as OpenMetrics. @param made from `report.make`; @return text
+local function labels_of(made, d)
+  return { { "backup", made.backup }, { "source", made.source_host }, { "target", made.target_host or "" }, d and { "dataset", d.name } }
+end
+
+--- The report as OpenMetrics. @param made from `report.make` or `report.together`; @return text
 function report.metrics(made)
-  local lines = {}
-  local whole = { { "backup", made.backup }, { "source", made.source_host }, { "target", made.target_host or "" } }
-  local function one(name, help, value) add(lines, name, "gauge", help, { { labels = whole, value = value } }) end
+  local lines, runs = {}, made.runs or { made }
+  local function one(name, help, value)
+    local samples = {}
+    for i, r in ipairs(runs) do samples[i] = { labels = labels_of(r), value = value(r) } end
+    add(lines, name, "gauge", help, samples)
+  end
   local function each(name, help, value)
     local samples = {}
-    for _, d in ipairs(made.datasets) do
-      local v = value(d)
-      if v then samples[#samples + 1] = { labels = { whole[1], whole[2], whole[3], { "dataset", d.name } }, value = v } end
+    for _, r in ipairs(runs) do
+      for _, d in ipairs(r.datasets) do
+        local v = value(d)
+        if v then samples[#samples + 1] = { labels = labels_of(r, d), value = v } end
+      end
     end
     add(lines, name, "gauge", help, samples)
   end
-  one("moonpool_run_timestamp_seconds", "When the last run began.", made.started)
-  one("moonpool_run_duration_seconds", "How long the last run took.", made.seconds)
-  one("moonpool_run_ok", "1 if the last run had no failure.", made.result == "ok" and 1 or 0)
-  one("moonpool_run_failures", "Failures of the last run.", made.failures + (made.error and 1 or 0))
-  one("moonpool_run_sent_bytes", "Bytes sent by the last run.", made.bytes)
+  one("moonpool_run_timestamp_seconds", "When the last run began.", function(r) return r.started end)
+  one("moonpool_run_duration_seconds", "How long the last run took.", function(r) return r.seconds end)
+  one("moonpool_run_ok", "1 if the last run had no failure.", function(r) return r.result == "ok" and 1 or 0 end)
+  one("moonpool_run_failures", "Failures of the last run.", function(r) return r.failures + (r.error and 1 or 0) end)
+  one("moonpool_run_sent_bytes", "Bytes sent by the last run.", function(r) return r.bytes end)
   each("moonpool_dataset_ok", "1 if the dataset had no failure.", function(d) return d.result == "failed" and 0 or 1 end)
   each("moonpool_dataset_lag_seconds", "Age of the newest snapshot that both sides have.", function(d) return d.lag_seconds end)
   each("moonpool_dataset_sent_bytes", "Bytes sent of the dataset.", function(d) return d.bytes end)
@@ -97,17 +118,19 @@ end
 
 -- ---- files ----------------------------------------------------------------------------------------------
 
---- Writes what the options ask for; each file appears complete or not at all. A dry run writes none.
--- @param run the run; @param err the error that ended it, or nil; @raise system: a file that can't be written
-function report.write(run, err)
-  if run.options.test then return end
-  for _, kind in ipairs { "json", "metrics" } do
-    local path = run.options[kind]
+--- Writes what options ask for; each file appears complete or not at all. A dry run writes none.
+-- @param options json, metrics: paths or nil; test; @param make function that returns the report
+-- @return array of errors: files that can't be written
+function report.write(options, make)
+  local faults = {}
+  for _, kind in ipairs(options.test and {} or { "json", "metrics" }) do
+    local path = options[kind]
     if path then
-      local ok, code, message = core.write_file(path, report[kind](report.make(run, err)))
-      if not ok then errors.raise { code = code, message = ("--%s: %s"):format(kind, message) } end
+      local ok, code, message = core.write_file(path, report[kind](make()))
+      if not ok then faults[#faults + 1] = errors.new { code = code, message = ("--%s: %s"):format(kind, message) } end
     end
   end
+  return faults
 end
 
 return report

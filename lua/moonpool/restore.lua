@@ -81,6 +81,22 @@ local function verify(run, s)
   if not seen[full] or seen[full].guid ~= s.guid then errors.fail("verify", "%s did not arrive", full) end
 end
 
+-- Runs what brings it back. If that fails, what was there before gets its name again, unless a part of the new one has it: then the error tells where it is.
+local function or_put_back(run, bring)
+  local ok, err = pcall(bring)
+  if ok then return end
+  err = errors.wrap(err)
+  if run.aside and not run.target.host.dry then
+    local looked, there = pcall(dataset.reload, run.target, run.to)
+    local is_back = looked and not there and pcall(run.target.host.run, run.target.host, { "zfs", "rename", run.aside, run.to })
+    local hint = err.hint or errors.hint(err.stderr)
+    local where = is_back and ("%s is again what it was"):format(run.to)
+      or ("what was %s is kept as %s; the same command goes on with what has arrived"):format(run.to, run.aside)
+    err.hint = hint and hint .. "; " .. where or where
+  end
+  errors.raise(err)
+end
+
 --- Brings one snapshot back.
 -- @param run { source, target = hosts' sides (dataset.side), from = dataset, snapshot = name or nil, to = dataset, over = "", "aside" or "destroy",
 --   now, buffer, limit (bytes per second), set = properties }
@@ -89,12 +105,14 @@ function restore.run(run)
   local ds, s = choose(run.source, run.from, run.snapshot)
   local there = dataset.reload(run.target, run.to)
   log.info("Bringing back %s@%s as %s on %s", ds.name, s.name, run.to, run.target.host.name)
-  if not (there and resumed(run, there, s)) then
-    if there then make_room(run) end
-    transfer(run, zfs.send_argv(send_options(run, ds, s)))
-  end
+  or_put_back(run, function()
+    if not (there and resumed(run, there, s)) then
+      if there then make_room(run) end
+      transfer(run, zfs.send_argv(send_options(run, ds, s)))
+    end
+    if not run.target.host.dry then verify(run, s) end
+  end)
   if run.target.host.dry then return s end
-  verify(run, s)
   if run.aside and run.over == "destroy" then
     log.info("Destroying %s", run.aside)
     run.target.host:run(zfs.destroy_argv(run.aside, nil, { recursive = true }))

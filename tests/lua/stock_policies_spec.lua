@@ -1,5 +1,6 @@
 -- The policies beside autobackup, on simulated machines.
 
+local dkjson = require "dkjson"
 local errors = require "moonpool.error"
 local helper = require "helper"
 local log = require "moonpool.log"
@@ -8,14 +9,18 @@ local sched = require "moonpool.sched"
 local DAY, HOUR = 86400, 3600
 
 -- Runs a policy as the command line would. @return exit status or nil, lines said, error
-local function run(world, name, values)
+-- `opening` is called with what is to be opened.
+local function run(world, name, values, opening)
   local p = require("policies." .. name):with(values)
   local lines, saved = {}, log.sink
   log.sink = function(level, line) lines[#lines + 1] = level .. ": " .. line end
   local env = {
     lock = false,
     clock = function() return world.now end,
-    open = function(destination, options) return world:host(destination or "src", { dry = options.test }) end,
+    open = function(destination, options)
+      if opening then opening(destination) end
+      return world:host(destination or "src", { dry = options.test })
+    end,
   }
   local ok, result = pcall(sched.run, p.run, p, p.options, env)
   log.sink, log.level = saved, "quiet"
@@ -145,6 +150,49 @@ describe("fleet", function()
     assert.matches("error: db: data: .*oh", said)
   end)
 
+  it("reports of all hosts in one file, also of those that could not be reached", function()
+    local world, json, metrics = fleet(), os.tmpname(), os.tmpname()
+    world:host("mail"):run { "zpool", "create", "data" } -- without the property
+    world:fail { verb = "receive", dataset = "back/fleet/db/data", message = "cannot receive: oh" }
+    local all = { hosts = { "web", "db", "mail" }, json = json, metrics = metrics }
+    for key, value in pairs(values) do all[key] = all[key] or value end
+    local status, said = run(world, "fleet", all)
+    assert.are.equal(2, status, said)
+    local made, text = dkjson.decode(assert(io.open(json)):read "a"), assert(io.open(metrics)):read "a"
+    os.remove(json)
+    os.remove(metrics)
+    assert.are.same({ "failed", 2, "fleet", "nas", "dst", "back/fleet" },
+      { made.result, made.failures, made.policy, made.backup, made.target_host, made.target_path })
+    local results = {}
+    for _, r in ipairs(made.runs) do results[r.source_host] = r.result .. " " .. r.failures .. " " .. (r.error and r.error.code or #r.datasets) end
+    assert.are.same({ web = "ok 0 1", db = "failed 1 1", mail = "failed 0 nothing" }, results)
+    assert.is_true(made.bytes > 0)
+    assert.matches('moonpool_run_ok{backup="nas",source="web",target="dst"} 1\n', text)
+    assert.matches('moonpool_run_ok{backup="nas",source="db",target="dst"} 0\n', text)
+    assert.matches('moonpool_run_failures{backup="nas",source="mail",target="dst"} 1\n', text)
+    assert.matches('moonpool_dataset_ok{backup="nas",source="db",target="dst",dataset="data"} 0\n', text)
+    local _, types = text:gsub("# TYPE moonpool_run_ok ", "")
+    assert.are.equal(1, types)
+  end)
+
+  it("reports of a host whose backup could not even begin, and counts a report that can't be written", function()
+    local world, json = fleet(), os.tmpname()
+    local all = { json = json, metrics = "/nowhere/at/all" }
+    for key, value in pairs(values) do all[key] = all[key] or value end
+    local status, said = run(world, "fleet", all, function(host)
+      if host == "db" then errors.fail("connect", "no such host") end
+    end)
+    assert.are.equal(2, status)
+    assert.matches("error: %-%-metrics: /nowhere/at/all: ", said)
+    local made = dkjson.decode(assert(io.open(json)):read "a")
+    os.remove(json)
+    local by_host = {}
+    for _, r in ipairs(made.runs) do by_host[r.source_host] = r end
+    assert.are.equal("ok", by_host.web.result)
+    assert.are.equal("no such host", by_host.db.error.message)
+    assert.are.equal("back/fleet/db", by_host.db.target_path)
+  end)
+
   it("refuses hosts that would share a place", function()
     refused("a@web and b@web would both be received in back/web", fleet(), "fleet", { backup_name = "nas", target_path = "back", hosts = { "a@web", "b@web" } })
     refused("%-%-hosts: which hosts", fleet(), "fleet", { backup_name = "nas", target_path = "back" })
@@ -178,6 +226,23 @@ describe("monitor", function()
     assert.are.equal(3, status)
     assert.matches("^print: UNKNOWN: backup nas: ", said)
     assert.is_false(exists(world, "dst", "back/nas"))
+  end)
+
+  it("is CRITICAL for a dataset with a bad value of the property, or of which a hook fails to tell", function()
+    local world = helper.world()
+    helper.backup(world)
+    world:host("src"):run { "zfs", "set", "autobackup:nas=yes", "tank/a" }
+    local status, said = run(world, "monitor", values)
+    assert.are.equal(2, status)
+    assert.matches("print: CRITICAL: backup nas: tank/a: property autobackup:nas has the value 'yes'", said)
+    world = helper.world()
+    helper.backup(world)
+    local failing = require("policies.monitor"):extend { name = "failing", select = function(_, ds) return ds.name == "tank/a/b" and error "oh" or nil end }
+    local lines
+    status, lines = helper.backup(world, {}, failing)
+    log.level = "quiet"
+    assert.are.equal(2, status)
+    assert.matches("print: CRITICAL: backup nas: tank/a/b: hook 'select' .*oh", table.concat(lines, "\n"))
   end)
 
   it("looks at the newest snapshot where there is no target", function()
@@ -247,6 +312,32 @@ describe("restore", function()
     assert.are.equal("disconnect", err.code)
     assert.are.equal(0, (run(world, "restore", values())))
     assert.are.equal(1, #names(world, "src", "tank/back"))
+  end)
+
+  it("that fails gives what was there its name back", function()
+    local world = backed_up()
+    local before = names(world, "src", "tank/a")
+    world:fail { verb = "receive", host = "src", message = "cannot receive: out of space" }
+    local _, _, err = run(world, "restore", values { from = "back/nas/tank/a", to = "tank/a", over = "aside" })
+    assert.matches("out of space", tostring(err))
+    assert.matches("make room.*; tank/a is again what it was", errors.line(err))
+    assert.are.same(before, names(world, "src", "tank/a"))
+    assert.is_true(exists(world, "src", "tank/a/b"))
+  end)
+
+  it("that is cut off tells where what was there is", function()
+    local world = backed_up()
+    world:write("tank/a/b", 5000000)
+    world:tick(DAY)
+    helper.backup(world)
+    local before = names(world, "src", "tank/a/b")
+    local over = values { to = "tank/a/b", over = "aside" }
+    world:fail { verb = "receive", host = "src", after_bytes = 2000000, code = "disconnect" }
+    local _, _, err = run(world, "restore", over)
+    local aside = errors.line(err):match "what was tank/a/b is kept as (tank/a/b%.before%-%d+); the same command goes on"
+    assert.are.same(before, names(world, "src", aside))
+    assert.are.equal(0, (run(world, "restore", over)))
+    assert.are.equal(1, #names(world, "src", "tank/a/b"))
   end)
 
   it("refuses to bring a backup back over itself, and names that are none", function()
