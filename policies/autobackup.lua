@@ -12,6 +12,18 @@ local retention = require "policies.retention"
 local select = require "policies.select"
 local zfs = require "moonpool.zfs"
 
+-- A format with the backup's name in it.
+local function named(format, options) return (format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))) end
+
+-- What is wrong with the tag of holds, or nil; on the source it ends in the target's GUID.
+local function tag_fault(tag)
+  for _, text in ipairs { tag, tag .. ":" .. ("f"):rep(16) } do
+    local ok, fault = zfs.valid_tag(text)
+    if not ok then return fault end
+  end
+  return tag:find "%c" and "it has a control character" or nil
+end
+
 return policy.new {
   name = "autobackup",
   summary = "Back up the datasets that have the property autobackup:BACKUP-NAME",
@@ -26,10 +38,15 @@ return policy.new {
         errors.fail("usage", "--%s and --%s exclude each other", (one:gsub("_", "-")), (other:gsub("_", "-")))
       end
     end
-    if not zfs.is_user_property((options.property_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%"))))) then
+    if not zfs.is_user_property(named(options.property_format, options)) then
       errors.fail("usage", "BACKUP-NAME: '%s' can't be in the name of a property: lower case letters, digits and -_.:", options.backup_name)
     end
     if (options.max_destroy or 0) > 100 then errors.fail("usage", "--max-destroy: %d is no share of 100", options.max_destroy) end
+    local fault = tag_fault(named(options.hold_format, options))
+    if fault then errors.fail("usage", "--hold-format: '%s': %s", options.hold_format, fault) end
+    if options.tag and not options.tag:find "^[%w_.:-]+$" then
+      errors.fail("usage", "--tag: '%s' can't be in the name of a snapshot: letters, digits and -_.:", options.tag)
+    end
     if options.jobs == 0 then errors.fail("usage", "--jobs: at least 1") end
     retention.check(options, "keep_source")
     retention.check(options, "keep_target")
@@ -40,18 +57,11 @@ return policy.new {
   -- What is wrong if nothing is selected; `excluded`: some have the property, and each was left out by it or by a hook.
   nothing = function(_, options, host, excluded)
     if excluded then return nil end
-    local property = options.property_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))
+    local property = named(options.property_format, options)
     return ("no dataset of %s has the property %s"):format(host, property), ("zfs set %s=true POOL/DATASET"):format(property)
   end,
 
-  select = function(_, ds, ctx)
-    local verdict, reason, fault = select.property(ds, ctx.options.include_received)
-    if verdict and ds.ours then
-      local below, why = select.not_below(ds, ds.ours)
-      if below == false then return below, why end
-    end
-    return verdict, reason, fault
-  end,
+  select = function(_, ds, ctx) return select.property(ds, ctx.options.include_received) end,
 
   snapshot_name = function(_, ctx) return ctx.names:name(ctx.now, ctx.options.tag) end,
 

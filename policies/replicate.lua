@@ -29,7 +29,6 @@ return require "policies.autobackup":extend {
     end
     for _, name in ipairs(ctx.options.dataset) do
       local part, why = select.tree(name)(ds)
-      if part and ds.ours and select.not_below(ds, ds.ours) == false then return false, "the target itself" end
       if part then return true, why end
     end
     return false, "not asked for"

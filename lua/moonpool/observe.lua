@@ -1,5 +1,6 @@
 --- What a run looks at before it changes anything: which datasets are selected, and what both sides have of them.
 
+local common = require "moonpool.common"
 local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
 local errors = require "moonpool.error"
@@ -14,13 +15,15 @@ local zfs = require "moonpool.zfs"
 
 local observe = {}
 
---- Goes on without some of a run's pairs. @param run the run; @param reason_of function(pair) that returns why one is left out, or nil or false
+--- Goes on without some of a run's pairs, which are its `left_out` then.
+-- @param run the run; @param reason_of function(pair) that returns why one is left out, or nil or false
 function observe.leave_out(run, reason_of)
   local rest = {}
   for _, pair in ipairs(run.pairs) do
     local reason = reason_of(pair)
     if reason then
       log.info("Ignoring: %s (%s)", pair.name, reason)
+      table.insert(run.left_out, pair)
     else
       rest[#rest + 1] = pair
     end
@@ -39,6 +42,17 @@ local function ask_policy(run, name, hook, ds)
   return table.unpack(results, 1, results.n)
 end
 
+-- What the policy says of a dataset: verdict, reason and fault. Whatever it says, a backup is never backed up into itself.
+local function verdict_on(run, ds)
+  local ok, verdict, reason, fault = ask_policy(run, ds.name, "select", ds)
+  local path = run.same_machine and run.options.target_path
+  if verdict and path and (ds.name == path or zfs.is_below(ds.name, path)) then verdict, reason = false, "the target itself" end
+  return ok, verdict, reason, fault
+end
+
+-- Whether the value of the property is one that counts, so that a bad one is a failure: not one that is inherited, which is told where it was set.
+local function counts(run, ds) return ds.source == "local" or ds.source == "received" and not ds.from and run.options.include_received end
+
 -- Asks the policy about every dataset with the property, and says why each is in or out.
 local function selected(run)
   local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
@@ -47,10 +61,9 @@ local function selected(run)
   run.source_names = {}
   for i, ds in ipairs(candidates) do run.source_names[i] = ds.name end
   for _, ds in ipairs(candidates) do
-    ds.ours = run.same_machine and run.options.target_path
-    local ok, verdict, reason, fault = ask_policy(run, ds.name, "select", ds)
+    local ok, verdict, reason, fault = verdict_on(run, ds)
     seen = seen or not ok or verdict ~= nil or fault ~= nil
-    if fault and ds.source == "local" then
+    if fault and counts(run, ds) then
       failure.note(run, ds.name, errors.new { code = "property", message = ("property %s %s"):format(property, fault) })
     elseif verdict ~= nil then
       log.info("%s: %s (%s)", verdict and "Selected" or "Ignoring", ds.name, reason or "policy")
@@ -122,9 +135,31 @@ local function observe_both(run)
   run.missing = missing.find(run)
 end
 
--- Leaves out what nobody but a replication writes: too little written since the newest snapshot of any name.
-local function ignore_unchanged(run, bytes, reason)
-  observe.leave_out(run, function(pair) return pair.source.written < bytes and pair.source:newest() and reason end)
+-- The newest own snapshot of a dataset, if the target does not have it yet.
+local function still_to_send(run, pair)
+  local own = run.target and pair.source:newest_own()
+  return own and not (pair.target and common.by_guid(pair.target:snapshots())[own.guid]) and own or nil
+end
+
+-- Whether a run has begun to send a snapshot to this target.
+local function was_begun(run, pair, s) return s.userrefs > 0 or pair.source:has("#", plan.bookmark_name(run, s.name)) end
+
+-- Leaves out what has too little written since its newest snapshot of any name; but not what an earlier run could not send.
+local function exclude_unchanged(run)
+  local bytes = run.options.exclude_unchanged
+  observe.leave_out(run, function(pair)
+    return pair.source.written < bytes and pair.source:newest() and not still_to_send(run, pair) and "unchanged"
+  end)
+end
+
+-- Leaves out what nobody but a replication writes. One brings own snapshots along that another machine made and sends: only with what was begun here does
+-- a run go on.
+local function ignore_replicated(run)
+  observe.leave_out(run, function(pair)
+    if pair.source.written > 0 or not pair.source:newest() then return nil end
+    local s = still_to_send(run, pair)
+    return not (s and was_begun(run, pair, s)) and "already replicated"
+  end)
 end
 
 -- The selected datasets with their names on the target; one of which the policy fails to tell it stays where it is.
@@ -149,8 +184,8 @@ function observe.run(run)
   run.pairs = plan.pairs(run, named(run, list))
   if run.target then prepare_target(run, target:await()) end
   observe_both(run)
-  if run.options.ignore_replicated then ignore_unchanged(run, 1, "already replicated") end
-  if run.options.exclude_unchanged then ignore_unchanged(run, run.options.exclude_unchanged, "unchanged") end
+  if run.options.ignore_replicated then ignore_replicated(run) end
+  if run.options.exclude_unchanged then exclude_unchanged(run) end
   return true
 end
 

@@ -19,9 +19,14 @@ local function refused_rightly(err)
   end
 end
 
+-- None of them is there any more: another run, or somebody, was quicker. If only some are gone, zfs destroys the others without a word.
+local function are_gone(err) return (err.stderr or ""):find("could not find any snapshots to destroy", 1, true) end
+
 local function destroy(run, side, pair, ds, names)
   local ok, err = failure.try(side.host.run, side.host, zfs.destroy_argv(ds.name, names))
-  if ok then
+  if not ok and errors.is(err, "exit") and are_gone(err) then
+    for _, name in ipairs(names) do ds:remove("@", name) end
+  elseif ok then
     pair["destroyed_" .. side.label] = (pair["destroyed_" .. side.label] or 0) + #names
     for _, name in ipairs(names) do ds:remove("@", name) end
   elseif #names > 1 and errors.is(err, "exit") then

@@ -196,6 +196,39 @@ describe("a hook that fails", function()
   end)
 end)
 
+describe("a select that takes everything", function()
+  it("never takes what is at or below the target path, which would be backed up into itself", function()
+    local world = helper.world()
+    local src = world:host "src"
+    src:run { "zfs", "create", "tank/nas" }
+    src:run { "zfs", "create", "tank/nasty" }
+    local all = { select = function(_, ds) return ds.name ~= "tank" end }
+    for _ = 1, 3 do
+      local status, lines = run_with(world, all, { target_path = "tank/nas", ssh_target = "src", strip_path = 1 })
+      assert.are.equal(0, status, said(lines))
+      world:tick(86400)
+    end
+    assert.are.same({ "a", "nasty" }, { src:run({ "zfs", "list", "-H", "-d", "1", "-o", "name", "tank/nas" }).out:match "tank/nas/(%l+)\ntank/nas/(%l+)\n$" })
+  end)
+end)
+
+describe("a snapshot that somebody else destroys during a run", function()
+  it("is thinned already", function()
+    local world = helper.world()
+    for _ = 1, 3 do
+      assert.are.equal(0, (helper.backup(world)))
+      world:tick(86400)
+      world:write("tank/a", 5000)
+    end
+    local src = world:host "src"
+    local first = "tank/a@" .. helper.snapshots(src, "tank/a")[1]
+    local function quicker() return src:run({ "zfs", "destroy", first }, { check = false }) and nil end
+    local status, lines = run_with(world, { after_dataset = quicker }, { keep_source = "last3" })
+    assert.are.equal(0, status, said(lines))
+    assert.are.equal(3, #helper.snapshots(src, "tank/a"))
+  end)
+end)
+
 describe("a dataset that somebody else destroys during a run", function()
   -- Destroys it when a hook is asked for the first time; returns the run's exit status and what was said of tank/a/b.
   local function destroyed_in(hook, hooks)
