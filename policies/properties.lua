@@ -6,14 +6,22 @@ local policy = require "moonpool.policy"
 
 local properties = {}
 
+-- What a volume does not have: it is never mounted, shared or walked through.
+local FILESYSTEM_ONLY = {}
+for name in ([[aclinherit aclmode acltype atime canmount casesensitivity devices dnodesize exec filesystem_limit mountpoint nbmand normalization overlay quota
+  recordsize refquota relatime setuid sharenfs sharesmb snapdir utf8only vscan xattr zoned]]):gmatch "%S+" do
+  FILESYSTEM_ONLY[name] = true
+end
+
 -- What the options of the stock policy ask for.
 local function from_options(options, pair, given)
   for _, name in ipairs(options.filter_properties or {}) do given.exclude[#given.exclude + 1] = name end
   for name, value in pairs(options.set_properties or {}) do given.set[name] = value end
   if options.encrypt and not pair.source.encrypted then given.exclude[#given.exclude + 1] = "encryption" end
   if options.clear_refreservation then given.set.refreservation = "none" end
-  -- A volume is never mounted and has no such property.
-  if options.clear_mountpoint and pair.source.type ~= "volume" then given.set.canmount = "noauto" end
+  if options.clear_mountpoint then given.set.canmount = "noauto" end
+  if pair.source.type ~= "volume" then return end
+  for name in pairs(FILESYSTEM_ONLY) do given.set[name] = nil end
 end
 
 -- Properties of the encryption itself, which a dataset in plain can't have; others go along with the receive.

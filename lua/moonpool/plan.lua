@@ -126,8 +126,8 @@ local function divergence_of(run, pair, base)
   return state
 end
 
--- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest
--- always goes.
+-- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest one always
+-- goes, and so does the newest own one, which nothing would destroy there.
 local function wanted_snapshots(run, pair, base, anew)
   local newest = pair.source:newest()
   if not newest or base and newest.createtxg <= base.from.createtxg then return {}, {} end
@@ -145,9 +145,9 @@ local function wanted_snapshots(run, pair, base, anew)
     if s.own then there[#there + 1] = s end
   end
   local kept = plan.keep(run, "target", pair, there)
-  local result = {}
+  local newest_own, result = there[#there], {}
   for i, s in ipairs(wanted) do
-    if kept[s] or not s.own or i == #wanted then result[#result + 1] = s end
+    if kept[s] or not s.own or s == newest_own or i == #wanted then result[#result + 1] = s end
   end
   return source, result
 end

@@ -11,20 +11,34 @@ local zfs = require "moonpool.zfs"
 
 local snapshot = {}
 
--- The name for the run. One that is taken already (two runs in one second) waits for the next second.
-local function free_name(run)
-  local function is_taken(name)
-    for _, pair in ipairs(run.pairs) do
-      if pair.source:has("@", name) then return true end
-    end
+-- Names are of a second; so long a run waits for one that is free.
+local LONGEST_WAIT_SECONDS = 5
+
+-- The full name of a snapshot of some pairs that has this name, or nil.
+local function taken(due, name)
+  for _, pair in ipairs(due) do
+    if pair.source:has("@", name) then return pair.name .. "@" .. name end
   end
-  local now = run.now
-  local name
-  repeat
-    name = policy.call(run.policy, "snapshot_name", setmetatable({ now = now }, { __index = run.ctx }))
+end
+
+-- The name for the run. One that is taken already (two runs in one second) waits for the next second, which is the run's then: it would else look as if the
+-- clock were behind its own snapshot.
+local function free_name(run, due)
+  local first, now = run.now, run.now
+  local function name_at(second) return policy.call(run.policy, "snapshot_name", setmetatable({ now = second }, { __index = run.ctx })) end
+  local name = name_at(now)
+  while taken(due, name) do
+    if now - first == LONGEST_WAIT_SECONDS then
+      errors.raise {
+        code = "exists", message = ("%s is there already, and the next %d seconds give no other name"):format(taken(due, name), LONGEST_WAIT_SECONDS),
+        hint = "a name needs the second (%S) in it: see --snapshot-format, and the hook 'snapshot_name' if the policy has one; --no-snapshot makes none",
+      }
+    end
     now = now + 1
-  until not is_taken(name)
-  if now - 1 > run.now and not run.pretended then sched.sleep(now - 1 - run.now) end
+    name = name_at(now)
+  end
+  if now > first and not run.pretended then sched.sleep(now - first) end
+  run.now, run.ctx.now = now, now
   if not run.names:time(name) then
     local fault = ("hook 'snapshot_name' returned '%s', which is no name of this backup by the snapshot format"):format(tostring(name))
     errors.raise { code = "policy", message = fault }
@@ -104,12 +118,16 @@ function snapshot.make(run, planned)
   for _, f in ipairs(planned.failed) do failure.guard(run, f.pair, errors.raise, errors.wrap(f.error)) end
   for _, name in ipairs(planned.unchanged) do log.info("Unchanged: %s", name) end
   if #planned.pools == 0 then return end
-  local name = free_name(run)
+  local by_name, due = {}, {}
+  for _, pair in ipairs(run.pairs) do by_name[pair.name] = pair end
+  for _, part in ipairs(planned.pools) do
+    for _, ds in ipairs(part.datasets) do due[#due + 1] = by_name[ds] end
+  end
+  local name = free_name(run, due)
   local _ <close> = afterwards(run)
   run_commands(run, run.options.pre_snapshot_cmd)
   log.info("Creating source snapshot %s on %s", name, run.source.host.name)
-  local by_name, made = {}, {}
-  for _, pair in ipairs(run.pairs) do by_name[pair.name] = pair end
+  local made = {}
   for _, part in ipairs(planned.pools) do
     for _, ds in ipairs(take_existing(run, part.pool, part.datasets, name)) do made[#made + 1] = by_name[ds] end
   end

@@ -112,6 +112,17 @@ describe("a transfer", function()
     assert.are.equal(3, #helper.snapshots(dst, "back/nas/tank/a"))
   end)
 
+  it("with --other-snapshots takes the newest own one along, though a foreign one is newer and the target would keep little", function()
+    local world, src, dst = backed_up()
+    world:host("src"):run { "zfs", "set", "autobackup:nas=parent", "tank/a" }
+    assert.are.equal(0, (run(world, { no_send = true })))
+    world:tick(86400 * 9)
+    src:run { "zfs", "snapshot", "tank/a@foreign" }
+    assert.are.equal(0, (run(world, { other_snapshots = true, no_snapshot = true, keep_target = "1h1d" })))
+    local there = helper.snapshots(dst, "back/nas/tank/a")
+    assert.are.same({ helper.snapshots(src, "tank/a")[2], "foreign" }, { there[#there - 1], there[#there] })
+  end)
+
   it("makes no bookmarks with --no-bookmarks, and no holds on the source with --no-holds", function()
     local world = helper.world()
     run(world, { no_bookmarks = true, no_holds = true })
@@ -242,6 +253,32 @@ describe("thinning", function()
     assert.are.equal(2, #helper.snapshots(src, "tank/a"))
     assert.are.equal(0, (run(world, { max_destroy = 50, no_snapshot = true })))
     assert.are.equal(1, #helper.snapshots(src, "tank/a"))
+  end)
+end)
+
+describe("a volume", function()
+  it("gets those of --set-properties that a volume has", function()
+    local world, src, dst = backed_up()
+    src:run { "zfs", "create", "-V", "1M", "tank/a/v" }
+    local function value(name, property) return dst:run({ "zfs", "get", "-H", "-o", "value", property, name }).out:gsub("\n", "") end
+    local status, said = run(world, { set_properties = "canmount=noauto,mountpoint=none,quota=1G,readonly=on" })
+    assert.are.same({ 0, "" }, { status, said })
+    assert.are.equal("on", (value("back/nas/tank/a/v", "readonly")))
+    assert.are.equal("noauto", (value("back/nas/tank/a", "canmount")))
+  end)
+end)
+
+describe("options that can't be meant", function()
+  it("are refused before anything is done", function()
+    local world = helper.world()
+    for option, values in pairs { tag = { "a b", "a@b", "é" }, hold_format = { ".x", ("x"):rep(250), "a\tb" } } do
+      for _, value in ipairs(values) do
+        local _, _, err = run(world, { [option] = value })
+        assert.are.equal("usage", err.code)
+        assert.matches("^%-%-" .. option:gsub("_", "%%-") .. ": '", tostring(err))
+      end
+    end
+    assert.are.same({}, helper.snapshots(world:host "src", "tank/a"))
   end)
 end)
 
@@ -393,6 +430,19 @@ describe("--explain", function()
     local _, lines = run(world, { explain = "tank/a@" .. helper.snapshots(src, "tank/a")[1], test = true })
     assert.is_nil(lines:find("tank/a/b@", 1, true))
     assert.matches("tank/a@nas%-%d+ stays", lines)
+  end)
+end)
+
+describe("a report that can't be written", function()
+  it("is a failure of the run, and hides no other one", function()
+    local world, _, dst = backed_up()
+    local status, said = run(world, { json = "/nowhere/x.json" })
+    assert.are.equal(1, status)
+    assert.matches("report: %-%-json: /nowhere/x.json", said)
+    assert.are.equal(2, #helper.snapshots(dst, "back/nas/tank/a"))
+    world:fail { host = "dst", code = "connect", message = "no route", times = 99 }
+    local _, _, err = run(world, { json = "/nowhere/x.json" })
+    assert.matches("no route", tostring(err))
   end)
 end)
 
