@@ -5,21 +5,26 @@ local zfs = require "moonpool.zfs"
 
 local hold = {}
 
--- One command a batch; complaints that say it is done already are none.
+-- One command a batch; complaints that say it is done already are none. Returns the set of those snapshots.
 local function over_snapshots(host, build, tag, snapshots, harmless)
+  local done = {}
   for batch in zfs.batches(snapshots, zfs.MAX_ARGUMENT_BYTES) do
     local result = host:run(build(tag, batch), { check = false })
     if result.error then
       local other = result.error.code ~= "exit" or result.err == ""
-      for line in result.err:gmatch "[^\n]+" do other = other or not line:find(harmless, 1, true) end
+      for line in result.err:gmatch "[^\n]+" do
+        other = other or not line:find(harmless, 1, true)
+        done[line:match "'([^']+)'" or ""] = true
+      end
       if other then errors.raise(result.error) end
     end
   end
+  return done
 end
 
 --- Places a tag on snapshots; one that has it already is no failure.
--- @param host a host; @param tag its name; @param snapshots full names; @raise what else the commands met
-function hold.place(host, tag, snapshots) over_snapshots(host, zfs.hold_argv, tag, snapshots, "tag already exists") end
+-- @param host a host; @param tag its name; @param snapshots full names; @return { [full name] = true } of those that had it; @raise what else the commands met
+function hold.place(host, tag, snapshots) return over_snapshots(host, zfs.hold_argv, tag, snapshots, "tag already exists") end
 
 --- Takes a tag from snapshots; one that does not have it is no failure.
 -- @param host a host; @param tag its name; @param snapshots full names; @raise what else the commands met

@@ -98,14 +98,23 @@ local function move_on(run, dues)
   target:await()
 end
 
+-- What is due for a pair, or nil. One of which nothing was sent, as its target can't go on, has a common snapshot all the same, which is its way back:
+-- that one is held, and nothing is let go.
+local function due_for(run, pair)
+  if pair.error and pair.snapshots then return nil end
+  local due = plan.settle(run, pair)
+  if due and (pair.error or pair.skip) then due.old, due.bookmarks = { source = {}, target = {} }, {} end
+  return due
+end
+
 --- Looks whether what was sent has arrived, and moves holds and bookmarks to the new common snapshots.
--- @param run the run; @param list pairs that did not fail so far
+-- @param run the run; @param list pairs whose transfer has ended, well or not
 -- @raise a host that can't be asked; what fails otherwise is noted
 function settle.pairs(run, list)
   verify(run, list)
   local dues = {}
   for _, pair in ipairs(list) do
-    local due = not pair.error and not pair.skip and plan.settle(run, pair)
+    local due = due_for(run, pair)
     if due then
       due.pair = pair
       dues[#dues + 1] = due

@@ -49,7 +49,7 @@ end
 -- @raise what the first failing end met
 function stream.run(run, pair, send, label, force)
   local given = run.receive_properties(pair)
-  quota.lift(run, pair, given.set)
+  quota.lift(pair, given)
   local receive = zfs.receive_argv {
     target = pair.target_name, unmounted = true, resumable = resumable(run, pair), force = force, set = given.set, exclude = given.exclude,
   }

@@ -30,24 +30,56 @@ local SETTLE_AFTER_SECONDS = 30
 -- Between one attempt and the next, doubled each time.
 local FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2, 60
 
--- Makes the datasets above a target that are missing, so that a received one has its place; never mounted.
+-- Makes the datasets above a target that are missing, so that a received one has its place; never mounted. One of which only a part was received is no place
+-- yet: it could not be given up any more with a dataset below it.
 local function make_parents(run, pair)
   local parent = zfs.parent(pair.target_name)
-  if run.target.datasets[parent] then return end
+  local there = run.target.datasets[parent]
+  if there and not (there.token and not there:newest()) then return end
   for _, other in ipairs(run.pairs) do
     if other.target_name == parent then
       errors.fail("parent", "its parent %s was not received, so there is no place for it", other.name)
     end
   end
+  if there then return end
   run.target.host:run(zfs.create_argv { dataset = parent, parents = true, set = { canmount = "off" } })
   dataset.note_created(run.target, parent)
 end
 
--- The hold that keeps what is about to become the common base, whatever happens to the transfer.
-local function hold(run, pair, last)
-  if run.options.no_holds or pair.held == last.name then return end
-  run.source.host:hold(run.source_tag, { pair.name .. "@" .. last.name })
-  pair.source:set_userrefs(last.name, last.userrefs + 1)
+-- Of what is about to be sent, what this run does not hold yet: { names, userrefs }, two arrays (names and numbers alone, as there may be very many). Not the
+-- last one only: where a stream of several is cut off, each of them may be what the target has to go on from, or what its resume token is for, and others
+-- thin the source meanwhile.
+local function to_hold(run, pair, planned)
+  local due = { names = {}, userrefs = {} }
+  for _, step in ipairs(run.options.no_holds and {} or planned.steps) do
+    for _, s in ipairs(step.snapshots) do
+      if not (pair.held and pair.held[s.name]) then
+        table.insert(due.names, s.name)
+        table.insert(due.userrefs, s.userrefs)
+      end
+    end
+  end
+  return due
+end
+
+local function add_full_names(pair, due, full)
+  for _, name in ipairs(due.names) do full[#full + 1] = pair.name .. "@" .. name end
+  return full
+end
+
+-- `before`: the full names of those that an interrupted run held already.
+local function note_held(pair, due, before)
+  pair.held = pair.held or {}
+  for i, name in ipairs(due.names) do
+    pair.held[name] = true
+    if not before[pair.name .. "@" .. name] then pair.source:set_userrefs(name, due.userrefs[i] + 1) end
+  end
+end
+
+local function hold(run, pair, planned)
+  local due = to_hold(run, pair, planned)
+  if #due.names == 0 then return end
+  note_held(pair, due, run.source.host:hold(run.source_tag, add_full_names(pair, due, {})))
 end
 
 local function note_received(run, pair, list)
@@ -114,7 +146,7 @@ local function bring_up_to_date(run, pair)
   mend.before(run, pair, planned)
   make_parents(run, pair)
   local last = planned.steps[#planned.steps].to
-  hold(run, pair, last)
+  hold(run, pair, planned)
   bookmark.make(run, pair, last)
   local first = planned.steps[1]
   pair.base = pair.base or first.from and first.from.kind .. first.from.name
@@ -137,29 +169,30 @@ local function bring_up_to_date_at_last(run, pair)
   end
 end
 
--- What will be sent of all datasets: array of { pair, snapshot }. Those that must first be resumed wait for their turn.
+-- What will be sent of all datasets: array of { pair, snapshot = the last one, due = what is to be held }. Those that must first be resumed wait for their
+-- turn: a second array, of pairs.
 local function to_be_sent(run)
-  local list = {}
+  local list, resumed = {}, {}
   for _, pair in ipairs(run.pairs) do
-    local resumes = pair.target and pair.target.token
     local ok, planned = failure.try(plan.transfer, run, pair)
-    local step = ok and not resumes and planned.steps[#planned.steps]
-    if step then list[#list + 1] = { pair = pair, snapshot = step.to } end
+    local step = ok and planned.steps[#planned.steps]
+    if pair.target and pair.target.token then
+      resumed[#resumed + 1] = pair
+    elseif step then
+      list[#list + 1] = { pair = pair, snapshot = step.to, due = to_hold(run, pair, planned) }
+    end
   end
-  return list
+  return list, resumed
 end
 
 -- One command holds them all. Where it fails, each dataset tries again by itself and tells why.
 local function hold_all(run, list)
-  if run.options.no_holds or #list == 0 then return end
-  local names = {}
-  for i, item in ipairs(list) do names[i] = item.pair.name .. "@" .. item.snapshot.name end
-  if not failure.try(run.source.host.hold, run.source.host, run.source_tag, names) then return end
-  for _, item in ipairs(list) do
-    local pair, s = item.pair, item.snapshot
-    pair.held = s.name
-    pair.source:set_userrefs(s.name, s.userrefs + 1)
-  end
+  local full = {}
+  for _, item in ipairs(list) do add_full_names(item.pair, item.due, full) end
+  if #full == 0 then return end
+  local ok, before = failure.try(run.source.host.hold, run.source.host, run.source_tag, full)
+  if not ok then return end
+  for _, item in ipairs(list) do note_held(item.pair, item.due, before) end
 end
 
 -- The pair that is received above another one, if there is one.
@@ -217,12 +250,21 @@ local function wanted_order(run)
   return in_order(run.pairs)
 end
 
+-- What is above a target must not stop what it receives.
+local function make_room(run, due, resumed)
+  local list = table.move(resumed, 1, #resumed, 1, {})
+  for _, item in ipairs(due) do list[#list + 1] = item.pair end
+  local ok, err = failure.try(quota.lift_above, run, list)
+  if not ok then failure.note(run, "quota", err) end
+end
+
 --- Transfers every pair of a run, several at the same time if they were asked for, parents before their children. A failing dataset is noted, and the
 -- rest goes on.
 -- @param run the run
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
-  local due = to_be_sent(run)
+  local due, resumed = to_be_sent(run)
+  make_room(run, due, resumed)
   hold_all(run, due)
   bookmark.make_all(run, due)
   local _ <close> = progress.is_wanted(run.options) and progress.start(run) or nil
@@ -234,14 +276,14 @@ function transfer.all(run)
   end
   sched.each(wanted_order(run), run.options.jobs, function(pair)
     for _, other in ipairs(pair.after) do other.finished:wait() end
-    local ok = failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
-    quota.restore(run, pair)
+    failure.guard(run, pair, bring_up_to_date_at_last, run, pair)
     pair.finished:set()
     if run.progress then run.progress.done = run.progress.done + 1 end
     failure.guard(run, pair, policy.call, run.policy, "after_dataset", pair.source, context.of(run, "source", pair), pair.error)
-    if ok then waiting[#waiting + 1] = pair end
+    waiting[#waiting + 1] = pair
     if run.clock() - since > SETTLE_AFTER_SECONDS then settle_waiting() end
   end)
+  quota.restore_all(run)
   settle_waiting()
 end
 

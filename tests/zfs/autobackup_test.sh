@@ -162,10 +162,11 @@ test_clear_options_and_filtered_properties_act_on_the_target() {
   zfs create -o devices=off -o compression=gzip "$src/props"
   zfs create -V 8M "$src/props/vol"
   zfs set autobackup:props=true "$src/props"
-  backup props --clear-refreservation --clear-mountpoint --filter-properties devices,compression
+  backup props --clear-refreservation --clear-mountpoint --filter-properties devices,compression --set-properties atime=off,readonly=on
   assert_eq "$(zfs get -Hp -o value canmount "$dst/props/$src/props")" noauto
   assert_eq "$(zfs get -Hp -o value refreservation "$dst/props/$src/props/vol")" 0
   assert_eq "$(zfs get -Hp -o value devices "$dst/props/$src/props")" on
+  assert_eq "$(zfs get -Hp -o value readonly "$dst/props/$src/props/vol")" on
   assert_eq "$(zfs get -Hp -o source compression "$dst/props/$src/props")" default
   assert_eq "$(zfs get -Hp -o value mounted "$dst/props/$src/props")" no
 }
@@ -305,6 +306,28 @@ test_another_run_of_the_same_backup_exits_254() {
   refuses moonpool lua "$tests/zfs/hold_lock.lua" "autobackup lock local local $dst/lock" moonpool autobackup lock "$dst/lock"
   assert_eq "$status" 254
   assert_match "$err" 'another run of this backup is at work'
+}
+
+test_what_a_cut_off_transfer_was_to_send_is_held_while_other_runs_thin() {
+  tree several
+  backup several --now 20260101000000
+  moonpool autobackup several "$dst/several_too" --now 20260101000000
+  for day in 2 3 4; do
+    write_file "$src/several" 5000 "file$day"
+    zfs snapshot "$src/several@several-2026010${day}000000"
+  done
+  "$MOONPOOL" autobackup several "$dst/several" --no-snapshot --rate 4M --now 20260104000001 &
+  pid=$!
+  wait_for_receive "$dst/several/$src/several"
+  kill -9 "$pid"
+  wait "$pid" 2>/dev/null || true
+  wait_until_idle "$dst/several/$src/several"
+  moonpool autobackup several "$dst/several_too" --keep-source 0 --now 20260105000000
+  assert_eq "$(own "$src/several" several)" 4
+  backup several --keep-source 0 --now 20260105000001
+  same_guids "$src/several" "$dst/several/$src/several"
+  assert_eq "$(own "$dst/several/$src/several" several)" 4
+  assert_eq "$(own "$src/several" several)" 1
 }
 
 test_kill_minus_nine_in_the_middle_of_a_transfer_and_a_second_run() {

@@ -24,6 +24,21 @@ test_a_quota_does_not_stop_a_receive_and_is_the_source_s_afterwards() {
   assert_eq "$(property "$(target quota/sub)" quota)" 41943040
 }
 
+test_a_quota_does_not_stop_what_is_received_below_its_dataset() {
+  tree above
+  # The source has one of four generations, and its target all of them. zfs lets a quota be passed once.
+  for day in 1 2 3 4; do
+    zfs set quota=none "$src/above" # writing close to a quota takes long
+    write_file "$src/above/sub" 1000 changing
+    zfs set quota=2500K "$src/above"
+    backup above --keep-source last1 --now "2026010${day}000000"
+    if [ "$day" = 2 ]; then assert_eq "$(property "$(target above)" quota)" 2560000; fi
+  done
+  same_guids "$src/above/sub" "$(target above/sub)"
+  assert_eq "$(count "$(target above/sub)")" 4
+  assert_eq "$(property "$(target above)" quota)" 0
+}
+
 test_encrypt_and_decrypt() {
   zfs create -o encryption=on -o keyformat=passphrase "$dst/vault" <<<'correct horse'
   tree clear
