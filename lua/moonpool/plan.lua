@@ -27,6 +27,10 @@ function plan.pairs(run, chosen)
     if not zfs.valid_name(pair.target_name) then
       refuse(("%s would be received as '%s', which is no dataset's name"):format(pair.name, pair.target_name))
     end
+    -- Only what is there is looked at.
+    if not zfs.is_below(pair.target_name, run.options.target_path) then
+      refuse(("%s would be received as %s, which is not below the target path %s"):format(pair.name, pair.target_name, run.options.target_path))
+    end
     taken[pair.target_name] = pair.name
   end
   return chosen

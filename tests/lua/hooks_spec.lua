@@ -212,6 +212,18 @@ describe("a select that takes everything", function()
   end)
 end)
 
+describe("a target_name", function()
+  it("is refused before anything is done if it is not below the target path", function()
+    for _, name in ipairs { "back/else/a", "back", "back/nas", "back/nasty/a" } do
+      local world = helper.world()
+      local _, _, err = run_with(world, { target_name = function() return name end })
+      assert.are.equal("usage", err.code)
+      assert.matches("^tank/a would be received as " .. name .. ", which is not below the target path back/nas", tostring(err))
+      assert.are.same({}, helper.snapshots(world:host "src", "tank/a"))
+    end
+  end)
+end)
+
 describe("a snapshot that somebody else destroys during a run", function()
   it("is thinned already", function()
     local world = helper.world()
