@@ -300,6 +300,11 @@ local function thin_facts(side, pair, shared, snapshots)
       facts.to_send[s.guid or s] = true
     end
   end
+  for _, span in ipairs(side.underway and side.underway[pair.name] or {}) do
+    for _, s in ipairs(snapshots) do
+      if s.createtxg > span.first and s.createtxg < span.last then facts.to_send[s.guid or s] = true end
+    end
+  end
   return facts
 end
 

@@ -6,6 +6,7 @@ local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local missing = require "moonpool.missing"
 local plan = require "moonpool.plan"
+local underway = require "moonpool.underway"
 local zfs = require "moonpool.zfs"
 
 local thin = {}
@@ -55,6 +56,11 @@ function thin.missing(run) missing.age_out(run, thin_pair) end
 -- @param run the run; @param side its source or target
 function thin.side(run, side)
   log.info("Destroying old snapshots on %s", side.label)
+  if side.label == "source" then
+    local ok, found = failure.try(underway.find, run)
+    if not ok then return failure.note(run, "holds", found) end
+    side.underway = found
+  end
   for _, pair in ipairs(run.pairs) do
     local exists = side.label == "source" or pair.target
     if exists and not pair.error then failure.guard(run, pair, thin_pair, run, side, pair) end

@@ -46,17 +46,17 @@ local function make_parents(run, pair)
   dataset.note_created(run.target, parent)
 end
 
--- Of what is about to be sent, what this run does not hold yet: { names, userrefs }, two arrays (names and numbers alone, as there may be very many). Not the
--- last one only: where a stream of several is cut off, each of them may be what the target has to go on from, or what its resume token is for, and others
--- thin the source meanwhile.
+-- Of the first and the last snapshot that are about to be sent, those that this run does not hold yet: { names, userrefs }, two arrays. Not the last one
+-- only: where a stream of several is cut off, each of them may be what the target has to go on from, or what its resume token is for, and others thin the
+-- source meanwhile. They leave alone what is between two holds (moonpool.underway).
 local function to_hold(run, pair, planned)
   local due = { names = {}, userrefs = {} }
-  for _, step in ipairs(run.options.no_holds and {} or planned.steps) do
-    for _, s in ipairs(step.snapshots) do
-      if not (pair.held and pair.held[s.name]) then
-        table.insert(due.names, s.name)
-        table.insert(due.userrefs, s.userrefs)
-      end
+  if run.options.no_holds then return due end
+  local first, last = planned.steps[1].snapshots[1], planned.steps[#planned.steps].to
+  for _, s in ipairs { first, first ~= last and last or nil } do
+    if not (pair.held and pair.held[s.name]) then
+      table.insert(due.names, s.name)
+      table.insert(due.userrefs, s.userrefs)
     end
   end
   return due

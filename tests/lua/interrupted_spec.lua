@@ -89,8 +89,20 @@ describe("a transfer that is cut off", function()
   end)
 end)
 
+describe("what lies between the holds of two targets that are in step", function()
+  it("may go", function()
+    local world = behind()
+    assert.are.equal(0, (run(world)))
+    for _ = 1, 4 do
+      next_day(world)
+      assert.are.equal(0, (run(world, B)))
+    end
+    assert.are.equal("1 1 ", userrefs(world:host "src", "tank/a"))
+  end)
+end)
+
 describe("what is to be sent", function()
-  it("is held with one command for all datasets, and let go with one", function()
+  it("is held at its ends with one command for all datasets, and let go with one", function()
     local world = helper.world()
     local src = world:host "src"
     assert.are.equal(0, (run(world)))
@@ -102,6 +114,12 @@ describe("what is to be sent", function()
     assert.are.equal(1, count(world, "src", "hold", from))
     assert.are.equal(1, count(world, "src", "release", from))
     assert.are.equal("0 0 0 0 1 ", userrefs(src, "tank/a"))
+    local held = {}
+    for i = from + 1, #world.commands do
+      local argv = world.commands[i].argv
+      if world.commands[i].host == "src" and argv[2] == "hold" then table.move(argv, 4, #argv, 1, held) end
+    end
+    assert.are.equal(3, #held) -- of one dataset with four new ones, and of one with one
   end)
 
   it("is not held with --no-holds", function()

@@ -308,7 +308,7 @@ test_another_run_of_the_same_backup_exits_254() {
   assert_match "$err" 'another run of this backup is at work'
 }
 
-test_what_a_cut_off_transfer_was_to_send_is_held_while_other_runs_thin() {
+test_what_a_cut_off_transfer_was_to_send_stays_while_other_runs_thin() {
   tree several
   backup several --now 20260101000000
   moonpool autobackup several "$dst/several_too" --now 20260101000000
