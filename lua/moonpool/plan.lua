@@ -226,10 +226,10 @@ function plan.transfer(run, pair)
 end
 
 --- Whether a receive that was cut off may be continued with its token.
--- @param pair the pair; @param token the fields of `zfs send -nvt` (zfs.parse_token), or nil if it could not be read
+-- @param run the run; @param pair the pair; @param token the fields of `zfs send -nvt` (zfs.parse_token), or nil if it could not be read
 -- @param raw whether this dataset is sent raw
 -- @return true, or false and the reason
-function plan.check_token(pair, token, raw)
+function plan.check_token(run, pair, token, raw)
   if not token or not token.toguid then return false, "it can't be read on the source" end
   local on_source = common.by_guid(pair.source:snapshots())
   local snapshot = on_source[token.toguid]
@@ -238,7 +238,8 @@ function plan.check_token(pair, token, raw)
   if zfs.split_snapshot(token.toname or "") ~= pair.name then return false, "it is of another dataset" end
   local has_base = token.fromguid and token.fromguid ~= 0
   local on_target = pair.target:snapshots()
-  if has_base and (#on_target == 0 or on_target[#on_target].guid ~= token.fromguid) then return false, "its base is not the newest snapshot of the target" end
+  local base = on_target[#on_target] or origin_of(run, pair)
+  if has_base and (not base or base.guid ~= token.fromguid) then return false, "its base is not the newest snapshot of the target" end
   if not has_base and #on_target > 0 then return false, "it is of a full stream, but the target has snapshots" end
   if (token.rawok or false) ~= (raw or false) then return false, raw and "it is not of a raw stream" or "it is of a raw stream" end
   return true
