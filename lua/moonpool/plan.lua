@@ -126,6 +126,8 @@ local function divergence_of(run, pair, base)
   return state
 end
 
+local function is_sent(run, s) return (s.own or run.options.other_snapshots) and not run.excluded(s.name) end
+
 -- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest
 -- always goes.
 local function wanted_snapshots(run, pair, base, anew)
@@ -134,7 +136,7 @@ local function wanted_snapshots(run, pair, base, anew)
   local source, wanted = pair.source:snapshots(), {}
   for _, s in ipairs(source) do
     local is_after = not base or s.createtxg > base.from.createtxg
-    if is_after and (s.own or run.options.other_snapshots) and not run.excluded(s.name) then wanted[#wanted + 1] = s end
+    if is_after and is_sent(run, s) then wanted[#wanted + 1] = s end
   end
   if #wanted < 2 then return source, wanted end
   local there = {}
@@ -234,7 +236,7 @@ function plan.check_token(run, pair, token, raw)
   local on_source = common.by_guid(pair.source:snapshots())
   local snapshot = on_source[token.toguid]
   if not snapshot then return false, "its snapshot is no longer on the source" end
-  if not snapshot.own then return false, "its snapshot is not one of this backup" end
+  if not is_sent(run, snapshot) then return false, "its snapshot is not one that is sent" end
   if zfs.split_snapshot(token.toname or "") ~= pair.name then return false, "it is of another dataset" end
   local has_base = token.fromguid and token.fromguid ~= 0
   local on_target = pair.target:snapshots()

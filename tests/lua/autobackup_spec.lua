@@ -222,6 +222,27 @@ describe("a run that is killed", function()
   end)
 end)
 
+describe("a snapshot of somebody else of which a part was received", function()
+  local function said_after(options)
+    local world = helper.world()
+    world:host("src"):run { "zfs", "snapshot", "tank/a@theirs" }
+    world:fail { verb = "receive", dataset = "back/nas/tank/a", after_bytes = 900, code = "killed" }
+    helper.backup(world, { other_snapshots = true })
+    local first = #world.commands
+    world:tick(60)
+    assert.are.equal(0, (helper.backup(world, options)))
+    local said = {}
+    for i = first + 1, #world.commands do said[#said + 1] = table.concat(world.commands[i].argv, " ") end
+    return table.concat(said, "\n")
+  end
+
+  it("is gone on with while such ones are sent, else dropped", function()
+    assert.is_nil(said_after({ other_snapshots = true }):find("receive -A", 1, true))
+    assert.matches("receive %-A", said_after {})
+    assert.matches("receive %-A", said_after { other_snapshots = true, exclude_snapshot_pattern = { "^theirs" } })
+  end)
+end)
+
 describe("a clone", function()
   local world, src, origin
   before_each(function()
