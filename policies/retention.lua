@@ -164,7 +164,7 @@ function retention.union(...)
         if kept[s] == nil then
           kept[s] = reason
         elseif ctx.all_reasons then
-          kept[s] = kept[s] .. ", " .. reason
+          kept[s] = tostring(kept[s]) .. ", " .. tostring(reason)
         end
       end
     end
@@ -183,7 +183,7 @@ function retention.intersection(...)
     for i = 2, #rules do
       local other, both = rules[i](snapshots, ctx), {}
       for s, reason in pairs(kept) do
-        if other[s] then both[s] = reason .. " and " .. other[s] end
+        if other[s] then both[s] = tostring(reason) .. " and " .. tostring(other[s]) end
       end
       kept = both
     end
@@ -282,21 +282,31 @@ local function refuse(text, element, why)
   errors.fail("usage", "retention: '%s'%s %s", element, place, why)
 end
 
+-- The calendar of the C library counts so far, in days and in years.
+local MOST = 2000000000
+
+-- A count of units, or of snapshots.
+local function number(text, element, digits, unit)
+  local count = tonumber(digits)
+  if count * (unit and unit.factor or 1) > MOST then refuse(text, element, ("has a number that is too large: %s"):format(digits)) end
+  return math.tointeger(count)
+end
+
 local function element_rule(text, element)
   local count = element:match "^%d+$" or element:match "^last(%d+)$"
-  if count then return retention.last(math.tointeger(tonumber(count))) end
+  if count then return retention.last(number(text, element, count)) end
   local n, unit, m, for_unit = element:match "^(%d+)(%a+)(%d+)(%a+)$"
   if not n then refuse(text, element, "is not a number or of the form 1d1w (one per day for a week)") end
   for _, u in ipairs { unit, for_unit } do
     if not UNITS[u] then refuse(text, element, ("has the unit '%s'; units are s min h d w m(onth) y(ear)"):format(u)) end
   end
   if tonumber(n) == 0 then refuse(text, element, "has a period of 0") end
-  return retention.every(math.tointeger(tonumber(n)), unit, math.tointeger(tonumber(m)), for_unit)
+  return retention.every(number(text, element, n, UNITS[unit]), unit, number(text, element, m, UNITS[for_unit]), for_unit)
 end
 
 local function parse(text)
   local days = text:match "^%d+$"
-  if days then return retention.days(math.tointeger(tonumber(days))) end
+  if days then return retention.days(number(text, text, days, UNITS.d)) end
   local rules = {}
   for element in (text .. ","):gmatch "([^,]*)," do
     rules[#rules + 1] = element_rule(text, element)
@@ -325,7 +335,7 @@ end
 function retention.check(options, name)
   local ok, err = pcall(retention.parse, options[name])
   if ok then return end
-  errors.fail("usage", "%s", (err.message:gsub("^retention", "--" .. name:gsub("_", "-"))))
+  errors.fail("usage", "%s", (errors.wrap(err).message:gsub("^retention", "--" .. name:gsub("_", "-"))))
 end
 
 return retention

@@ -32,7 +32,13 @@ local function filtered(value)
   if value ~= false and type(value) ~= "string" then return "nil (as it is), false (left out) or a string" end
 end
 
--- Hook -> function(first answer) that returns what it can be, if it is not. Some answers are checked where they are used, against what was asked.
+-- What tells times from the names of snapshots: an object of moonpool.names, or one like it.
+local function names(value)
+  if type(value) ~= "table" or type(value.time) ~= "function" then return "an object of moonpool.names" end
+end
+
+-- Hook, or function that is none -> function(first answer) that returns what it can be, if it is not. Some answers are checked where they are used,
+-- against what was asked.
 local CHECKS = {
   select = one_of "boolean",
   snapshot = one_of "boolean",
@@ -44,13 +50,15 @@ local CHECKS = {
   on_diverged = one_of "string",
   send_options = send_options,
   filter_property = filtered,
+  names = names,
+  nothing = one_of("string", "nil"),
 }
 
 -- Text in quotes, so that '12' is not taken for 12.
 local function shown(value) return type(value) == "string" and "'" .. value .. "'" or tostring(value) end
 
---- Checks what a hook answered.
--- @param name the hook's; @param value its first answer, not nil; @param where "hook 'keep' of policy 'nas' (nas.lua:12)", for the message
+--- Checks what a hook, or another function of a policy, answered.
+-- @param name the hook's; @param value its first answer; @param where "hook 'keep' of policy 'nas' (nas.lua:12)", for the message
 -- @raise policy: the answer can't be meant
 -- @example answer.check("select", true, "hook 'select'")
 function answer.check(name, value, where)

@@ -330,6 +330,19 @@ function dataset.note_created(side, name)
   return side.datasets[name]
 end
 
+--- Notes that a dataset was renamed, and with it what lies below. @param side a side; @param old, new its names
+function dataset.note_renamed(side, old, new)
+  local moved = {}
+  for name, ds in pairs(side.datasets) do
+    if name == old or zfs.is_below(name, old) then moved[name] = ds end
+  end
+  for name, ds in pairs(moved) do
+    side.datasets[name] = nil
+    ds.name = new .. name:sub(#old + 1)
+  end
+  for _, ds in pairs(moved) do side.datasets[ds.name] = ds end
+end
+
 --- Sees the snapshots and bookmarks of datasets already seen; forgets those that are gone meanwhile.
 -- @param side a side; @param list their names; @raise what the command met
 function dataset.load_snapshots(side, list)

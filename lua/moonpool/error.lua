@@ -66,8 +66,9 @@ function errors.new(fields)
   return setmetatable(fields, Error)
 end
 
---- Raises one. @param fields as for `new`, or an error object that was caught
+--- Raises one. @param fields as for `new`, or whatever was caught
 function errors.raise(fields)
+  if type(fields) ~= "table" then fields = errors.wrap(fields) end
   error(getmetatable(fields) == Error and fields or errors.new(fields), 0)
 end
 

@@ -33,10 +33,9 @@ function explain.transfer(run, pair, planned)
 end
 
 -- The rules that keep a snapshot, and what protects it besides.
-local function all_reasons(planned, s)
+local function all_reasons(planned, s, protection)
   local words = {}
   if planned.reasons[s] then words[1] = tostring(planned.reasons[s]) end
-  local protection = planned.protection(s)
   if protection == "held" then protection = "held by " .. table.concat(s.holds or {}, ", ") end
   if protection then words[#words + 1] = (planned.reasons[s] and "besides " or "") .. protection end
   return table.concat(words, "; ")
@@ -48,9 +47,9 @@ function explain.thinning(run, ds, pair, planned)
   if not run.options.explain then return end
   local goes = {}
   for _, s in ipairs(planned.destroy) do goes[s] = true end
-  for _, s in ipairs(planned.own) do
+  for i, s in ipairs(planned.own) do
     if is_wanted(run, pair.name, pair.target_name, s.name) then
-      log.print("%s@%s %s", ds.name, s.name, goes[s] and "goes: no rule keeps it" or "stays: " .. all_reasons(planned, s))
+      log.print("%s@%s %s", ds.name, s.name, goes[s] and "goes: no rule keeps it" or "stays: " .. all_reasons(planned, s, planned.protected[i]))
     end
   end
 end

@@ -6,6 +6,7 @@
 local core = require "moonpool.core"
 local errors = require "moonpool.error"
 local policy = require "moonpool.policy"
+local sched = require "moonpool.sched"
 local strict = require "moonpool.strict"
 local suggest = require "moonpool.suggest"
 
@@ -71,7 +72,7 @@ end
 
 local function compile(path, text)
   if text:sub(1, 1) == "\27" then refuse(path, "is compiled Lua, which can't be checked") end
-  local chunk, message = load(text, "@" .. path, "t", strict.environment())
+  local chunk, message = load(text, "@" .. path, "t", strict.environment { coroutine = sched.coroutine })
   if not chunk then errors.raise { code = "policy", message = message } end
   return chunk
 end

@@ -3,6 +3,7 @@
 -- What is received is marked with the GUID of the pool that it came from (the user property moonpool:source), so that one source does not take
 -- another one's datasets for missing. A dataset without a mark of its own is left alone.
 
+local aside = require "moonpool.aside"
 local common = require "moonpool.common"
 local context = require "moonpool.context"
 local dataset = require "moonpool.dataset"
@@ -53,7 +54,9 @@ function missing.find(run)
   local accounted, marks, names = accounted_names(run), marks_of(run), {}
   if not accounted then return {} end
   for name, ds in pairs(run.target.datasets) do
-    if zfs.is_below(name, run.options.target_path) and not accounted[name] and marks[ds.mark] then names[#names + 1] = name end
+    if zfs.is_below(name, run.options.target_path) and not accounted[name] and marks[ds.mark] and not aside.covers(name) then
+      names[#names + 1] = name
+    end
   end
   if #names == 0 then return {} end
   table.sort(names)
@@ -67,6 +70,41 @@ function missing.find(run)
   return list
 end
 
+-- The names of source datasets that have snapshots in common with missing ones, and with no target of their own: { [GUID] = name }. A copy that was received
+-- on the source is none of what is backed up, unless it is selected.
+local function names_by_guid(run)
+  local shared, has_target = {}, {}
+  for _, gone in ipairs(run.missing) do
+    for _, s in ipairs(gone.target:snapshots()) do shared[s.guid or s] = false end
+  end
+  for _, pair in ipairs(run.pairs) do has_target[pair.name] = common.newest(pair) ~= nil end
+  for name, ds in pairs(run.source.datasets) do
+    local passed_over = has_target[name] or has_target[name] == nil and ds.mark
+    for _, list in ipairs(passed_over and {} or { ds:snapshots(), ds:bookmarks() }) do
+      for _, s in ipairs(list) do
+        if shared[s.guid] == false then shared[s.guid] = name end
+      end
+    end
+  end
+  return shared
+end
+
+-- The dataset of the source that a missing one is the only backup of, as it was renamed or is received elsewhere now; or nil.
+local function renamed_to(names, pair)
+  for _, s in ipairs(pair.target:snapshots()) do
+    if names[s.guid] then return names[s.guid] end
+  end
+end
+
+-- The same, looked for in all of the source: what was renamed may no longer be selected.
+local function renamed_anywhere(run, pair)
+  if not run.all_by_guid then
+    dataset.load_all(run.source, run.source_names)
+    run.all_by_guid = names_by_guid(run)
+  end
+  return renamed_to(run.all_by_guid, pair)
+end
+
 -- Why a missing dataset is not destroyed; nil: it may be.
 local function obstacle(run, pair, age)
   local own
@@ -74,11 +112,14 @@ local function obstacle(run, pair, age)
     if not s.own then return "it has snapshots of others" end
     own = s
   end
-  if own and run.now - own.time <= age then return "its newest snapshot is not old enough" end
+  if not own then return "it has no snapshot that would tell its age" end
+  if run.now - own.time <= age then return "its newest snapshot is not old enough" end
   for name, ds in pairs(run.target.datasets) do
     if zfs.is_below(name, pair.target_name) then return "it has children" end
     if ds.origin and zfs.split_snapshot(ds.origin) == pair.target_name then return "it is the origin of a clone" end
   end
+  local renamed = renamed_anywhere(run, pair)
+  if renamed then return "its snapshots are on the source, of " .. renamed end
 end
 
 local function destroy(run, pair)
@@ -91,9 +132,13 @@ end
 --- Lets their own snapshots age out, and destroys those that --destroy-missing asks for; children before their parents.
 -- @param run the run; @param thin_pair function(run, side, pair) that thins one of them
 function missing.age_out(run, thin_pair)
+  local names = #run.missing > 0 and names_by_guid(run)
   for i = #run.missing, 1, -1 do
     local pair = run.missing[i]
-    if run.target.datasets[pair.target_name] then
+    local renamed = renamed_to(names, pair)
+    if renamed then
+      log.info("Keeping %s: it is the only backup of %s", pair.target_name, renamed)
+    elseif run.target.datasets[pair.target_name] then
       log.info("Missing on the source: %s", pair.target_name)
       local ok = failure.guard(run, pair, thin_pair, run, run.target, pair)
       if ok and run.options.destroy_missing then failure.guard(run, pair, destroy, run, pair) end

@@ -126,18 +126,26 @@ end
 
 --- The name for a time. @param now seconds since the epoch; @param tag text behind `_`, or nil; @return the part after the `@`
 function methods:name(now, tag)
-  return os.date((self.utc and "!" or "") .. self.format, math.floor(now)) .. (tag and "_" .. tag or "")
+  now = math.floor(now)
+  -- os.date does not know %s; a %% is in no format.
+  local format = self.format:gsub("%%s", tostring(now))
+  return os.date((self.utc and "!" or "") .. format, now) .. (tag and "_" .. tag or "")
 end
 
-local function time_told(self, name)
-  local old = name:match(self.old_pattern)
-  if old and #old >= 9 and #old <= 10 then return math.tointeger(tonumber(old)) end
+local function told_by_format(self, name)
   local captures = { name:match(self.pattern) }
   local tail = captures[#self.fields + 1]
   if not tail or (tail ~= "" and not tail:match "^_[%w_.:-]+$") then return nil end
   local date = {}
   for i, field in ipairs(self.fields) do date[field] = math.tointeger(tonumber(captures[i])) end
   return time_of(date, self.utc)
+end
+
+-- The format counts before the old form: a date may have as many digits as an epoch. But no backup is older than the epoch.
+local function time_told(self, name)
+  local time, old = told_by_format(self, name), name:match(self.old_pattern)
+  if old and #old >= 9 and #old <= 10 and (not time or time < 0) then return math.tointeger(tonumber(old)) end
+  return time
 end
 
 --- The time that a name tells, or nil if it is not one of this backup: read strictly and completely, a `_TAG` behind

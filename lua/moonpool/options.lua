@@ -91,13 +91,18 @@ local function to_choice(d, value)
   usage("%s: '%s' is none of %s%s", spelled(d), tostring(value), table.concat(d.choices, ", "), suggest.text(value, d.choices))
 end
 
+-- Longer ones are slips of the finger, and some more digits would not be counted right.
+local LONGEST_DURATION_SECONDS = 1000 * 365 * 86400
+
 local DURATIONS = { s = 1, min = 60, h = 3600, d = 86400, w = 7 * 86400, m = 30 * 86400, y = 365 * 86400 }
 
 local function to_duration(d, value)
   local count, unit = tostring(value):match "^(%d+)(%a*)$"
   local seconds = count and DURATIONS[unit == "" and "d" or unit]
   if not seconds then usage("%s: '%s' is not a duration: a number and s, min, h, d, w, m or y", spelled(d), tostring(value)) end
-  return math.tointeger(tonumber(count)) * seconds
+  local duration = tonumber(count) * (seconds + 0.0)
+  if duration > LONGEST_DURATION_SECONDS then usage("%s: '%s' is longer than a thousand years", spelled(d), tostring(value)) end
+  return math.tointeger(duration)
 end
 
 local CONVERT = {

@@ -130,6 +130,8 @@ local function divergence_of(run, pair, base)
   return state
 end
 
+local function is_sent(run, s) return (s.own or run.options.other_snapshots) and not run.excluded(s.name) end
+
 -- Own snapshots after the base (and others, if they are asked for), without those that the target's retention would destroy at once. The newest one always
 -- goes, and so does the newest own one, which nothing would destroy there.
 local function wanted_snapshots(run, pair, base, anew)
@@ -138,7 +140,7 @@ local function wanted_snapshots(run, pair, base, anew)
   local source, wanted = pair.source:snapshots(), {}
   for _, s in ipairs(source) do
     local is_after = not base or s.createtxg > base.from.createtxg
-    if is_after and (s.own or run.options.other_snapshots) and not run.excluded(s.name) then wanted[#wanted + 1] = s end
+    if is_after and is_sent(run, s) then wanted[#wanted + 1] = s end
   end
   if #wanted < 2 then return source, wanted end
   local there = {}
@@ -230,19 +232,20 @@ function plan.transfer(run, pair)
 end
 
 --- Whether a receive that was cut off may be continued with its token.
--- @param pair the pair; @param token the fields of `zfs send -nvt` (zfs.parse_token), or nil if it could not be read
+-- @param run the run; @param pair the pair; @param token the fields of `zfs send -nvt` (zfs.parse_token), or nil if it could not be read
 -- @param raw whether this dataset is sent raw
 -- @return true, or false and the reason
-function plan.check_token(pair, token, raw)
+function plan.check_token(run, pair, token, raw)
   if not token or not token.toguid then return false, "it can't be read on the source" end
   local on_source = common.by_guid(pair.source:snapshots())
   local snapshot = on_source[token.toguid]
   if not snapshot then return false, "its snapshot is no longer on the source" end
-  if not snapshot.own then return false, "its snapshot is not one of this backup" end
+  if not is_sent(run, snapshot) then return false, "its snapshot is not one that is sent" end
   if zfs.split_snapshot(token.toname or "") ~= pair.name then return false, "it is of another dataset" end
   local has_base = token.fromguid and token.fromguid ~= 0
   local on_target = pair.target:snapshots()
-  if has_base and (#on_target == 0 or on_target[#on_target].guid ~= token.fromguid) then return false, "its base is not the newest snapshot of the target" end
+  local base = on_target[#on_target] or origin_of(run, pair)
+  if has_base and (not base or base.guid ~= token.fromguid) then return false, "its base is not the newest snapshot of the target" end
   if not has_base and #on_target > 0 then return false, "it is of a full stream, but the target has snapshots" end
   if (token.rawok or false) ~= (raw or false) then return false, raw and "it is not of a raw stream" or "it is of a raw stream" end
   return true
@@ -268,7 +271,8 @@ end
 -- @raise policy: the hook raised or returned nonsense
 function plan.keep(run, side, pair, snapshots)
   local ctx = context.of(run, side, pair)
-  local kept = policy.call(run.policy, "keep", snapshots, ctx)
+  -- The hook's own list: what it adds to it, or takes from it, is no answer.
+  local kept = policy.call(run.policy, "keep", table.move(snapshots, 1, #snapshots, 1, {}), ctx)
   if type(kept) ~= "table" then
     errors.fail("policy", "%s returned %s for %s, not a table of the snapshots that stay", policy.described(run.policy, "keep"), type(kept), ctx.dataset)
   end
@@ -282,17 +286,8 @@ function plan.keep(run, side, pair, snapshots)
   return kept
 end
 
--- Why a snapshot stays although no rule of the policy names it; nil: it may go.
-local function protection(s, facts)
-  if s == facts.newest then return "the newest of this backup" end
-  if s.guid and s.guid == facts.common_guid then return "the newest one that both sides have" end
-  if s.userrefs > 0 then return "held" end
-  if next(facts.origins) and facts.origins[s.dataset .. "@" .. s.name] then return "the origin of a clone" end
-  if facts.to_send[s.guid or s] then return "still to be sent" end
-end
-
 local function thin_facts(side, pair, shared, snapshots)
-  local facts = { newest = snapshots[#snapshots], common_guid = shared and shared.to.guid, origins = side.origins, to_send = {} }
+  local facts = { common_guid = shared and shared.to.guid, origins = side.origins, to_send = {} }
   if side.label == "source" and pair.target_name then
     for i = #snapshots, 1, -1 do
       local s = snapshots[i]
@@ -308,10 +303,33 @@ local function thin_facts(side, pair, shared, snapshots)
   return facts
 end
 
+-- The names of own snapshots, and why some of them stay although no rule of the policy names them (by their places in the list). As it is before the hook
+-- is asked, which is given the same tables and could change what is in them. All snapshots of all datasets come by here: nothing is called for each.
+local function protections(facts, own)
+  local names, protected, common_guid, to_send = {}, {}, facts.common_guid or false, facts.to_send
+  local origins = next(facts.origins) and facts.origins
+  for i = 1, #own do
+    local s = own[i]
+    local name, guid = s.name, s.guid
+    names[i] = name
+    if guid == common_guid then
+      protected[i] = "the newest one that both sides have"
+    elseif s.userrefs > 0 then
+      protected[i] = "held"
+    elseif origins and origins[s.dataset .. "@" .. name] then
+      protected[i] = "the origin of a clone"
+    elseif to_send[guid or s] then
+      protected[i] = "still to be sent"
+    end
+  end
+  if own[1] then protected[#own] = "the newest of this backup" end
+  return names, protected
+end
+
 --- What of one dataset may be destroyed on one side.
 -- @param run the run; @param side "source" or "target"; @param pair the pair
--- @return { destroy = array of own snapshots, oldest first, own = all of them, reasons = { [snapshot] = the policy's }, protected = { [snapshot] = why it
---   stays although no rule names it }, protection = function(snapshot) that tells what protects one in any case, or nil }
+-- @return { destroy = array of own snapshots, oldest first, names = array of the parts after their `@`, own = all of them, reasons = { [snapshot] = the
+--   policy's }, protected = { [place in own] = what protects that one in any case } }
 -- @raise policy: a hook failed, so nothing of this dataset is destroyed; clock: it is earlier than the newest snapshot
 function plan.thin(run, side, pair)
   local ds = side == "source" and pair.source or pair.target
@@ -323,21 +341,17 @@ function plan.thin(run, side, pair)
   if newest and newest.time > run.now then
     errors.fail("clock", "the clock is earlier than the newest snapshot %s@%s, so nothing of it is destroyed", ds.name, newest.name)
   end
-  -- Before the hook is asked, which is given the same snapshots.
-  local facts = thin_facts(run[side], pair, common.newest(pair), own)
+  local names, protected = protections(thin_facts(run[side], pair, common.newest(pair), own), own)
   local reasons = plan.keep(run, side, pair, own)
-  local destroy, protected = {}, {}
-  for _, s in ipairs(own) do
-    if not reasons[s] then
-      protected[s] = protection(s, facts)
-      if not protected[s] then destroy[#destroy + 1] = s end
-    end
+  local destroy, doomed = {}, {}
+  for i, s in ipairs(own) do
+    if not reasons[s] and not protected[i] then destroy[#destroy + 1], doomed[#doomed + 1] = s, names[i] end
   end
   local share = run.options.max_destroy
   if share and #destroy * 100 > share * #own then
     errors.fail("policy", "%d of %d snapshots of %s would be destroyed, more than --max-destroy %d allows", #destroy, #own, ds.name, share)
   end
-  return { destroy = destroy, reasons = reasons, protected = protected, protection = function(s) return protection(s, facts) end, own = own }
+  return { destroy = destroy, names = doomed, own = own, reasons = reasons, protected = protected }
 end
 
 --- Which holds and bookmarks are due once a pair is in step: the newest common snapshot is held on both sides, older ones no longer.

@@ -117,10 +117,13 @@ local function answered(results)
   end
 end
 
-local function described(name, hook, level)
-  local info = debug.getinfo(hook, "S")
-  return ("hook '%s' of policy '%s' (%s:%d)"):format(name, level.name, info.short_src, info.linedefined)
+-- "nas.lua:12"
+local function place_of(fn)
+  local info = debug.getinfo(fn, "S")
+  return ("%s:%d"):format(info.short_src, info.linedefined)
 end
+
+local function described(name, hook, level) return ("hook '%s' of policy '%s' (%s)"):format(name, level.name, place_of(hook)) end
 
 -- ---- a hook that does not end ---------------------------------------------------------------------------
 
@@ -206,11 +209,18 @@ local function inherited(p, name)
 end
 
 --- What the nearest policy that has a function which is no hook answers. @param p a policy; @param name "names" or "nothing"; @param ... what it is asked
--- @return its answers; @raise policy: none has it
+-- @return its answers; @raise policy: none has it, it raised, or it answered what can't be meant
 function policy.ask(p, name, ...)
   local level, fn = inherited(p, name)
   if not fn then errors.fail("policy", "%s has no function '%s'", p.where, name) end
-  return fn(view(p, level), ...)
+  local where = ("'%s' of policy '%s' (%s)"):format(name, level.name, place_of(fn))
+  local results = table.pack(pcall(fn, view(p, level), ...))
+  if not results[1] then
+    if errors.is(results[2]) then error(results[2], 0) end
+    errors.fail("policy", "%s failed: %s", where, tostring(results[2]))
+  end
+  answer.check(name, results[2], where)
+  return table.unpack(results, 2, results.n)
 end
 
 --- Whether options are such that the policy could run. @param values its options, checked one by one; @raise usage

@@ -45,7 +45,7 @@ function resume.pair(run, pair, raw)
   local token = pair.target.token
   if run.options.no_resume then return drop_token(run, pair, "--no-resume was given") end
   local look = run.source.host:run(zfs.send_argv { token = token, dry = true, verbose = true }, { check = false })
-  local fits, reason = plan.check_token(pair, look.status == 0 and zfs.parse_token(look.out .. look.err) or nil, raw)
+  local fits, reason = plan.check_token(run, pair, look.status == 0 and zfs.parse_token(look.out .. look.err) or nil, raw)
   if not fits then return drop_token(run, pair, reason) end
   local ok, err = failure.try(stream.run, run, pair, zfs.send_argv { token = token }, "Resuming " .. pair.name)
   if ok then return resume.look_again(run, pair) end

@@ -297,6 +297,19 @@ function sched.each(list, limit, fn)
   if first then error(first, 0) end
 end
 
+-- Raises where somebody yields in a task itself, not in a coroutine of his own: nothing would resume it.
+local function yield(...)
+  if current() then
+    local info = debug.getinfo(2, "Sl")
+    errors.fail("policy", "%s:%d: coroutine.yield: nothing would go on with it; what waits for a program or a time lets others go on by itself",
+      info and info.short_src or "?", info and info.currentline or 0)
+  end
+  return coroutine.yield(...)
+end
+
+--- Lua's `coroutine` for scripts and policies, whose code runs in tasks.
+sched.coroutine = setmetatable({ yield = yield }, { __index = coroutine })
+
 --- Forgets interrupts so far: one that ended a line at a prompt is not meant for what is run next.
 function sched.forget_interrupts() seen_interrupts = core.interrupted() end
 

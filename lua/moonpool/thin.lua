@@ -42,11 +42,9 @@ end
 
 local function thin_pair(run, side, pair)
   local ds = side.label == "source" and pair.source or pair.target
-  local names = {}
   local planned = plan.thin(run, side.label, pair)
   explain.thinning(run, ds, pair, planned)
-  for i, s in ipairs(planned.destroy) do names[i] = s.name end
-  for batch in zfs.batches(names, zfs.MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
+  for batch in zfs.batches(planned.names, zfs.MAX_DESTROY_BYTES) do destroy(run, side, pair, ds, batch) end
 end
 
 --- Thins the datasets of the target whose source is gone. @param run the run

@@ -3,6 +3,7 @@
 -- The order is what makes a kill at any moment harmless: what is to be sent is held and bookmarked on the source before the first
 -- byte flows, and older holds stay until moonpool.settle has seen the new snapshot on the target.
 
+local aside = require "moonpool.aside"
 local bookmark = require "moonpool.bookmark"
 local chain = require "moonpool.chain"
 local context = require "moonpool.context"
@@ -132,15 +133,8 @@ local function planned_for(run, pair)
   return #planned.steps > 0 and planned or nil
 end
 
-local function bring_up_to_date(run, pair)
-  local options = stream.options(run, pair)
-  if pair.target and pair.target.token then resume.pair(run, pair, options.raw) end
-  if not pair.target and #run.missing > 0 then
-    make_parents(run, pair)
-    mend.renamed(run, pair)
-  end
-  local planned = planned_for(run, pair)
-  if not planned then return end
+-- Sends what is planned of a dataset.
+local function send_planned(run, pair, planned, options)
   if planned.base then chain.check(run, pair, options.raw) end
   policy.call(run.policy, "before_dataset", pair.source, context.of(run, "source", pair))
   mend.before(run, pair, planned)
@@ -152,7 +146,19 @@ local function bring_up_to_date(run, pair)
   pair.base = pair.base or first.from and first.from.kind .. first.from.name
   send_steps(run, pair, planned, options)
   pair.sent = last
-  mend.after(run, pair, planned)
+end
+
+local function bring_up_to_date(run, pair)
+  local options = stream.options(run, pair)
+  if pair.target and pair.target.token then resume.pair(run, pair, options.raw) end
+  if not pair.target then aside.check_above(run, pair) end
+  if not pair.target and #run.missing > 0 then
+    make_parents(run, pair)
+    mend.renamed(run, pair)
+  end
+  local planned = planned_for(run, pair)
+  if planned then send_planned(run, pair, planned, options) end
+  aside.finish(run, pair)
 end
 
 -- The same, again and again as long as it is the network that cuts it off.
@@ -161,7 +167,10 @@ local function bring_up_to_date_at_last(run, pair)
   for attempt = 0, run.options.retries do
     local ok, err = failure.try(bring_up_to_date, run, pair)
     if ok then return end
-    if attempt == run.options.retries or not resume.can_go_on(err) then errors.raise(err) end
+    if attempt == run.options.retries or not resume.can_go_on(err) then
+      aside.give_up(run, pair)
+      errors.raise(err)
+    end
     log.warn("%s: %s: trying again in %d s", pair.name, tostring(err), wait)
     sched.sleep(wait)
     wait = math.min(wait * 2, LONGEST_WAIT_SECONDS)
@@ -263,6 +272,7 @@ end
 -- @param run the run
 -- @raise cancelled; or a host that can't be asked any more
 function transfer.all(run)
+  aside.recover(run)
   local due, resumed = to_be_sent(run)
   make_room(run, due, resumed)
   hold_all(run, due)

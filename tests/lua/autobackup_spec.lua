@@ -222,6 +222,65 @@ describe("a run that is killed", function()
   end)
 end)
 
+describe("a snapshot of somebody else of which a part was received", function()
+  local function said_after(options)
+    local world = helper.world()
+    world:host("src"):run { "zfs", "snapshot", "tank/a@theirs" }
+    world:fail { verb = "receive", dataset = "back/nas/tank/a", after_bytes = 900, code = "killed" }
+    helper.backup(world, { other_snapshots = true })
+    local first = #world.commands
+    world:tick(60)
+    assert.are.equal(0, (helper.backup(world, options)))
+    local said = {}
+    for i = first + 1, #world.commands do said[#said + 1] = table.concat(world.commands[i].argv, " ") end
+    return table.concat(said, "\n")
+  end
+
+  it("is gone on with while such ones are sent, else dropped", function()
+    assert.is_nil(said_after({ other_snapshots = true }):find("receive -A", 1, true))
+    assert.matches("receive %-A", said_after {})
+    assert.matches("receive %-A", said_after { other_snapshots = true, exclude_snapshot_pattern = { "^theirs" } })
+  end)
+end)
+
+describe("a clone", function()
+  local world, src, origin
+  before_each(function()
+    world = helper.world()
+    src = world:host "src"
+    assert(helper.backup(world) == 0)
+    origin = helper.snapshots(src, "tank/a/b")[1]
+    src:run { "zfs", "clone", "tank/a/b@" .. origin, "tank/a/k" }
+  end)
+
+  it("of which a part was received is gone on with", function()
+    world:tick(60)
+    world:write("tank/a/k", 50000)
+    world:fail { verb = "receive", dataset = "back/nas/tank/a/k", after_bytes = 30000, code = "killed" }
+    helper.backup(world)
+    local first = #world.commands
+    world:tick(60)
+    assert.are.equal(0, (helper.backup(world)))
+    local said = {}
+    for i = first + 1, #world.commands do said[#said + 1] = table.concat(world.commands[i].argv, " ") end
+    said = table.concat(said, "\n")
+    assert.matches("zfs send %-t", said)
+    assert.is_nil(said:find("receive -A", 1, true))
+    local there = world:host("dst"):run({ "zfs", "get", "-H", "-o", "value", "origin", "back/nas/tank/a/k" }).out
+    assert.are.equal("back/nas/tank/a/b@" .. origin .. "\n", there)
+  end)
+
+  it("with several snapshots is one on the target too", function()
+    for _ = 1, 3 do
+      world:tick(60)
+      world:write("tank/a/k", 50000)
+      assert(helper.backup(world, { no_send = true }) == 0)
+    end
+    assert.are.equal(0, (helper.backup(world, { no_snapshot = true })))
+    assert.are.same(helper.snapshots(src, "tank/a/k"), helper.snapshots(world:host "dst", "back/nas/tank/a/k"))
+  end)
+end)
+
 describe("the number of commands", function()
   it("does not depend on how many datasets have nothing new", function()
     local function commands_for(count)

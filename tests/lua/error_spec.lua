@@ -17,6 +17,13 @@ describe("an error", function()
     assert.are.equal("nas: zfs receive: exit 1: cannot receive: out of space", tostring(e))
   end)
 
+  it("that was caught as a text is raised again as one with that text", function()
+    local ok, caught = pcall(error, "nas.lua:1: attempt to index a nil value", 0)
+    local _, again = pcall(errors.raise, caught)
+    assert.is_false(ok)
+    assert.are.same({ "internal", "nas.lua:1: attempt to index a nil value" }, { again.code, tostring(again) })
+  end)
+
   it("says nothing twice", function()
     local e = errors.new { code = "exit", host = "nas", message = "nas: zfs receive: exit 1: out of space", stderr = "out of space\n" }
     assert.are.equal("nas: zfs receive: exit 1: out of space", tostring(e))

@@ -176,6 +176,12 @@ describe("a hook that fails", function()
     assert.are.equal(1, #helper.snapshots(world:host "src", "tank/a"))
   end)
 
+  it("as what before sets is said as it was raised", function()
+    local _, status, lines = second { before = function(_, run) run.rate = function() error "no such window" end end }
+    assert.are.equal(2, status)
+    assert.matches("tank/a: .*hooks_spec.lua:%d+: no such window", said(lines))
+  end)
+
   it("as after is a failure of a run that is done", function()
     local world, status = second({ after = oh }, { keep_target = "60" })
     assert.are.equal(1, status)

@@ -34,6 +34,18 @@ describe("the loader", function()
     return tostring(err)
   end
 
+  it("lets a hook yield in coroutines of its own, and not out of the run", function()
+    write("yields.lua", [[
+      local each = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end)
+      return require "policies.autobackup":extend { name = "yields", keep = function()
+        each()
+        coroutine.yield()
+      end }]])
+    local status, lines = require "helper".backup(require "helper".world(), {}, loader.policy "yields")
+    assert.are.equal(2, status)
+    assert.matches("tank/a: .*/yields.lua:4: coroutine.yield: nothing would go on with it", lines[1])
+  end)
+
   it("finds a policy by its name, and by its path", function()
     write("mine1.lua", POLICY:format("mine", "first"))
     assert.are.equal("first", loader.policy("mine1").summary)

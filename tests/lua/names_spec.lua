@@ -33,6 +33,27 @@ describe("names of snapshots", function()
     assert.is_nil(utc:time "nas-144623621800")
   end)
 
+  for format, text in pairs { ["{}-%Y%m%d%H"] = "nas-2026112310", ["{}-%y%m%d%H%M"] = "nas-2611231011", ["{}-%Y%j%H"] = "nas-202632710" } do
+    it("of a format with as many digits as an epoch are read by the format: " .. format, function()
+      local other = names.new(format, "nas", true)
+      local now = 1795428000 + (format:find "M" and 660 or 0)
+      assert.equal(text, other:name(now))
+      assert.equal(now, other:time(text))
+    end)
+  end
+
+  it("of the old form are ours beside such a format, if they are no date of it that could be meant", function()
+    local other = names.new("{}-%Y%m%d%H", "nas", true)
+    assert.equal(1446236218, other:time "nas-1446236218")
+    assert.equal(1512113000, other:time "nas-1512113000") -- not 30 November 1512
+  end)
+
+  it("may have the seconds since the epoch by a format", function()
+    local other = names.new("%s.{}", "nas", false)
+    assert.equal("1795428672.nas_weekly", other:name(1795428672.5, "weekly"))
+    assert.equal(1795428672, other:time "1795428672.nas_weekly")
+  end)
+
   it("take a backup name literally, whatever characters it has", function()
     local odd = names.new("{}-%Y%m%d%H%M%S", "a.b-c", true)
     assert.equal(0, odd:time "a.b-c-19700101000000")

@@ -115,6 +115,15 @@ describe("values bound in Lua", function()
     assert.matches("no option 'keep_sorce', did you mean 'keep_source'", refusal(options.bind, DECLARED, { keep_sorce = "1" }))
   end)
 
+  it("are durations of a thousand years at the most", function()
+    local declared = { { name = "age", type = "duration" } }
+    assert.are.equal(1000 * 365 * 86400, options.bind(declared, { age = "1000y" }).age)
+    assert.are.equal(86400, options.bind(declared, { age = 1 }).age)
+    for _, age in ipairs { "99999999999999999999d", "200000000000000000y", "9223372036854775807s", "1001y" } do
+      assert.matches("%-%-age: '" .. age .. "' is longer than a thousand years", refusal(options.bind, declared, { age = age }))
+    end
+  end)
+
   it("are refused if their type is another", function()
     assert.matches("%-%-verbose: true or false, not a string", refusal(options.bind, DECLARED, { verbose = "yes" }))
     assert.matches("%-%-filter%-properties", refusal(options.bind, DECLARED, { filter_properties = { 1 } }))

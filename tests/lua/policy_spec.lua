@@ -111,6 +111,20 @@ describe("what does not exist", function()
   end)
 end)
 
+describe("a function that is no hook", function()
+  local function asked(name, fn, ...) return refusal(policy.ask, base { [name] = fn }, name, ...) end
+
+  it("and raises is named with its place", function()
+    assert.matches("'names' of policy '.*' %(.*policy_spec.lua:%d+%) failed: .*: oh", asked("names", function() error "oh" end))
+  end)
+
+  it("and answers what can't be meant is refused", function()
+    assert.matches("'names' of .* returned nil, not an object of moonpool.names", asked("names", function() end))
+    assert.matches("'nothing' of .* returned a table, not string or nil", asked("nothing", function() return {} end))
+    assert.is_nil((policy.ask(base { nothing = function() end }, "nothing")))
+  end)
+end)
+
 describe("running", function()
   it("checks the options first, those of all levels", function()
     local checked = {}

@@ -69,8 +69,24 @@ describe("retention", function()
     assert.equal("last 1", kept[list[4]])
   end)
 
+  it("counts as far as the calendar does", function()
+    local list = aged { 0, 20000 * DAY }
+    for _, text in ipairs { "999999999", "2000000000", "1s2000000000s", "1d2000000000d", "1d285714285w", "1d2000000000m", "1d2000000000y" } do
+      for _, utc in ipairs { true, false } do assert.is_truthy(retention.parse(text)(list, { now = NOW, utc = utc })[list[1]], text) end
+    end
+  end)
+
+  it("joins reasons that are no texts", function()
+    local list = aged { 0 }
+    local yes = function(snapshots) return { [snapshots[1]] = true } end
+    assert.equal("last 1, true", retention.union(retention.last(1), yes)(list, { now = NOW, utc = true, all_reasons = true })[list[1]])
+    assert.equal("true and last 1", retention.intersection(yes, retention.last(1))(list, { now = NOW, utc = true })[list[1]])
+  end)
+
   for text, why in pairs { ["10,1x1w"] = "'1x1w' in '10,1x1w' has the unit 'x'", ["10,,1d1w"] = "'' in '10,,1d1w' is not a number",
-    ["d"] = "'d' is not", ["-1"] = "'%-1' is not", ["0d1w"] = "'0d1w' has a period of 0", ["1d"] = "'1d' is not", [""] = "'' is not" } do
+    ["d"] = "'d' is not", ["-1"] = "'%-1' is not", ["0d1w"] = "'0d1w' has a period of 0", ["1d"] = "'1d' is not", [""] = "'' is not",
+    ["99999999999999999999"] = "a number that is too large", ["1d9999999999y"] = "too large: 9999999999", ["1h9223372036854775807h"] = "too large",
+    ["10,last99999999999"] = "'last99999999999' in .*too large", ["9223372036854775807h1d"] = "too large", ["1d300000000w"] = "too large" } do
     it("refuses '" .. text .. "' and names the element", function()
       local ok, err = pcall(retention.parse, text)
       assert.is_false(ok)

@@ -107,6 +107,13 @@ test_a_clone_is_one_on_the_target_too() {
   backup origin --now 20260102000000
   assert_eq "$(property "$(target origin/a_clone)" origin)" "$(target origin/sub)@origin-20260101000000"
   same_guids "$src/origin/a_clone" "$(target origin/a_clone)"
+  zfs clone "$src/origin/sub@origin-20260101000000" "$src/origin/another"
+  write_file "$src/origin/another" 8192 big
+  backup origin --no-send --now 20260103000000
+  cut_receive "$src/origin/sub@origin-20260101000000" "$src/origin/another@origin-20260103000000" "$(target origin/another)"
+  out=$(backup origin --no-snapshot --now 20260104000000 --verbose)
+  assert_match "$out" "Resuming $src/origin/another"
+  assert_eq "$(property "$(target origin/another)" origin)" "$(target origin/sub)@origin-20260101000000"
 }
 
 test_foreign_snapshots_go_along_but_for_those_that_match_a_pattern() {
@@ -138,6 +145,23 @@ test_a_target_that_went_on_is_mended_as_asked() {
   same_guids "$src/mend/sub" "$(target mend/sub)"
 }
 
+test_a_target_that_is_replaced_is_there_whatever_happens_meanwhile() {
+  tree anew
+  backup anew --now 20260101000000
+  zfs snapshot "$(target anew)@foreign"
+  write_file "$src/anew" 32 more
+  refuses backup anew --on-diverged full --send-pipe false --now 20260102000000
+  assert_exists "$(target anew)@foreign"
+  # As a run leaves it that was killed before anything was received.
+  zfs set moonpool:aside=full "$(target anew)"
+  zfs rename "$(target anew)" "$(target anew).old-20260103000000"
+  backup anew --on-diverged full --now 20260104000000
+  same_guids "$src/anew" "$(target anew)"
+  same_guids "$src/anew/sub" "$(target anew/sub)"
+  assert_missing "$(target anew).old-20260103000000"
+  assert_missing "$(target anew).old-20260104000000"
+}
+
 test_a_held_newer_snapshot_of_the_target_survives_whatever_was_asked() {
   tree hold
   backup hold --now 20260101000000
@@ -149,6 +173,8 @@ test_a_held_newer_snapshot_of_the_target_survives_whatever_was_asked() {
     run backup hold --now 20260102000000 $what
     zfs list -r -t snapshot -o name "$dst/hold" | grep -q '@foreign$'
   done
+  backup hold --now 20260103000000 --destroy-missing 1d
+  assert_exists "$(target hold).old-20260102000000@foreign"
 }
 
 test_an_empty_dataset_in_the_way_is_received_over_by_force_only() {
@@ -182,7 +208,9 @@ test_a_renamed_source_is_followed_when_asked_and_else_told() {
   zfs rename "$src/before" "$src/after"
   refuses moonpool autobackup moved "$dst/moved" --now 20260102000000
   assert_match "$err" "zfs rename $dst/moved/$src/before $dst/moved/$src/after"
-  moonpool autobackup moved "$dst/moved" --now 20260103000000 --follow-renames
+  refuses moonpool autobackup moved "$dst/moved" --now 20260110000000 --destroy-missing 5d
+  assert_exists "$dst/moved/$src/before/sub@moved-20260101000000"
+  moonpool autobackup moved "$dst/moved" --now 20260111000000 --follow-renames
   same_guids "$src/after" "$dst/moved/$src/after"
   same_guids "$src/after/sub" "$dst/moved/$src/after/sub"
   assert_missing "$dst/moved/$src/before"

@@ -57,15 +57,17 @@ local function meant(c, ds, spec)
   return list
 end
 
--- Everything that is cloned from a snapshot, and from that.
-local function dependents(machine, s, list)
-  list = list or {}
+-- Everything that is cloned from a snapshot, and from that. A dataset may be a clone of what lies below it, so that this goes round in a circle.
+local function dependents(machine, s, list, seen)
+  list, seen = list or {}, seen or {}
+  if seen[s] then return list end
+  seen[s] = true
   local clones = {}
   for ds in pairs(s.clones) do clones[#clones + 1] = ds end
   table.sort(clones, function(a, b) return a.name < b.name end)
   for _, ds in ipairs(clones) do
     for _, each in ipairs(table.move(machine:below(ds), 1, #machine:below(ds), 2, { ds })) do
-      for _, own in ipairs(each.snapshots) do dependents(machine, own, list) end
+      for _, own in ipairs(each.snapshots) do dependents(machine, own, list, seen) end
     end
     list[#list + 1] = ds
   end
@@ -182,7 +184,10 @@ local function foreign_clones(c, ds)
   for _, each in ipairs(table.move(c.machine:below(ds), 1, #c.machine:below(ds), 2, { ds })) do
     for _, s in ipairs(each.snapshots) do
       for _, clone in ipairs(dependents(c.machine, s)) do
-        if clone ~= ds and not zfs.is_below(clone.name, ds.name) then names[#names + 1] = clone.name end
+        if clone == ds or c.opts.R and zfs.is_below(ds.name, clone.name) then
+          c:fail(1, "cannot determine dependent datasets: recursive dependency at '%s'", ds.name)
+        end
+        if not zfs.is_below(clone.name, ds.name) then names[#names + 1] = clone.name end
       end
     end
   end

@@ -14,7 +14,7 @@ local verbs = {}
 -- What an error is about: the words change with the stream.
 local function label_of(item)
   if item.resumed then return "cannot receive resume stream" end
-  return item.fromguid and "cannot receive incremental stream" or "cannot receive new filesystem stream"
+  return item.fromguid and not item.clone and "cannot receive incremental stream" or "cannot receive new filesystem stream"
 end
 
 -- The dataset and the snapshot's name that an item goes to: -d and -e take parts of the sent name.
@@ -283,7 +283,7 @@ local function receive_item(c, item, came)
   end
   if c.opts.n then return end
   local base
-  if item.fromguid and ds then
+  if item.fromguid and ds and not (item.resumed and ds.partial.first) then
     base = check_incremental(c, item, ds, short)
     if not base then
       if reads_too_far(c, item) and not c.input.many then
@@ -317,6 +317,7 @@ local function abort(c)
   end
   if not ds.partial then c:fail(1, "'%s' does not have any resumable receive state to abort", name) end
   local first = ds.partial.first
+  if first and next(ds.children) then c:fail(1, "cannot destroy '%s': dataset already exists", name) end
   ds.partial = nil
   if first then c.machine:remove_dataset(ds) end
 end

@@ -92,17 +92,18 @@ local function check_base(c, to, from)
   end
 end
 
--- The steps of -I: every snapshot after the base, up to the last one.
+-- The steps of -I: every snapshot after the base, which may be a clone's origin, up to the last one.
 local function all_steps(c, to, from)
   if from.kind == "#" then c:fail(1, "Error: multiple snapshots cannot be sent from a bookmark.") end
-  if from.dataset ~= to.dataset or from.createtxg >= to.createtxg then
+  if from.dataset ~= to.dataset and from ~= to.dataset.origin or from.createtxg >= to.createtxg then
     if c.opts.P then c:print "size\t0" end
     c:fail(1, "WARNING: could not send %s:\nincremental source (%s) does not exist", full_name(to), full_name(from))
   end
   local steps, last = {}, from
   for _, s in ipairs(to.dataset.snapshots) do
     if s.createtxg > from.createtxg and s.createtxg <= to.createtxg then
-      steps[#steps + 1] = { to = s, from = last, label = last.short }
+      -- From its origin zfs calls it full.
+      steps[#steps + 1] = { to = s, from = last, label = last.dataset == to.dataset and last.short or nil }
       last = s
     end
   end
@@ -146,8 +147,8 @@ end
 local function say_item(c, item, label)
   if c.opts.P then
     local size = ("%d"):format(item.bytes)
-    c:row(item.fromguid and { "incremental", label, item.toname, size } or { "full", item.toname, size })
-  elseif item.fromguid then
+    c:row(label and { "incremental", label, item.toname, size } or { "full", item.toname, size })
+  elseif label then
     c:print("send from %s to %s estimated size is %s", label, item.toname, zfs.format_bytes(item.bytes))
   else
     c:print("full send of %s estimated size is %s", item.toname, zfs.format_bytes(item.bytes))
@@ -207,6 +208,7 @@ local function resume(c)
   local from
   if fields.fromguid then
     from = by_guid(ds, fields.fromguid)
+    if not from and ds.origin and ds.origin.guid == fields.fromguid then from = ds.origin end
     for _, b in pairs(ds.bookmarks) do
       if not from and b.guid == fields.fromguid then from = b end
     end
