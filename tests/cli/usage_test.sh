@@ -69,4 +69,13 @@ it 'called zfs-autobackup it is that program' other_name
 unwritable() { not sh -c 'moonpool --version >/dev/full'; }
 it 'a version that could not be written is a failure' unwritable
 
+by_the_loader() {
+  loader=$(ldd "$(command -v moonpool)" | sed -n 's/^[[:space:]]*\(\/[^ ]*\/ld-[^ ]*\) .*/\1/p')
+  [ -x "$loader" ]
+  echo >s.lua
+  run "$loader" "$(command -v moonpool)" lua s.lua a b
+  same "$status $err" '0 '
+}
+it 'a start through the loader does not start the loader alone' by_the_loader
+
 finish
