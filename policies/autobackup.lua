@@ -12,9 +12,6 @@ local retention = require "policies.retention"
 local select = require "policies.select"
 local zfs = require "moonpool.zfs"
 
--- A format with the backup's name in it.
-local function named(format, options) return (format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))) end
-
 -- What is wrong with the tag of holds, or nil; on the source it ends in the target's GUID.
 local function tag_fault(tag)
   for _, text in ipairs { tag, tag .. ":" .. ("f"):rep(16) } do
@@ -38,11 +35,11 @@ return policy.new {
         errors.fail("usage", "--%s and --%s exclude each other", (one:gsub("_", "-")), (other:gsub("_", "-")))
       end
     end
-    if not zfs.is_user_property(named(options.property_format, options)) then
+    if not zfs.is_user_property(names.fill(options.property_format, options.backup_name)) then
       errors.fail("usage", "BACKUP-NAME: '%s' can't be in the name of a property: lower case letters, digits and -_.:", options.backup_name)
     end
     if (options.max_destroy or 0) > 100 then errors.fail("usage", "--max-destroy: %d is no share of 100", options.max_destroy) end
-    local fault = tag_fault(named(options.hold_format, options))
+    local fault = tag_fault(names.fill(options.hold_format, options.backup_name))
     if fault then errors.fail("usage", "--hold-format: '%s': %s", options.hold_format, fault) end
     if options.tag and not options.tag:find "^[%w_.:-]+$" then
       errors.fail("usage", "--tag: '%s' can't be in the name of a snapshot: letters, digits and -_.:", options.tag)
@@ -57,7 +54,7 @@ return policy.new {
   -- What is wrong if nothing is selected; `excluded`: some have the property, and each was left out by it or by a hook.
   nothing = function(_, options, host, excluded)
     if excluded then return nil end
-    local property = named(options.property_format, options)
+    local property = names.fill(options.property_format, options.backup_name)
     return ("no dataset of %s has the property %s"):format(host, property), ("zfs set %s=true POOL/DATASET"):format(property)
   end,
 

@@ -158,8 +158,8 @@ static bool is_written_into(const char *path)
 
 static int write_into(const char *path, const char *text, size_t n)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC),
-        failed; /* a FIFO may have no reader */
+    /* Not blocking, as a FIFO may have no reader. */
+    int fd = open(path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC), failed;
 
     if (fd < 0)
         return -1;

@@ -46,7 +46,8 @@ local function free_name(run, name)
   return free
 end
 
-local function rename(run, old, new)
+--- Renames a target, with all that lies below it. @param run the run; @param old, new its names; @raise what the command met
+function aside.rename(run, old, new)
   run.target.host:run { "zfs", "rename", old, new }
   dataset.note_renamed(run.target, old, new)
   for _, pair in ipairs(run.pairs) do pair.target = run.target.datasets[pair.target_name] end
@@ -60,7 +61,7 @@ function aside.set(run, pair, action)
   log.info("Keeping %s aside as %s", name, old)
   -- First, so that there never is one of which nobody knows what it is for.
   run.target.host:run { "zfs", "set", PROPERTY .. "=" .. action, name }
-  rename(run, name, old)
+  aside.rename(run, name, old)
   pair.aside = { name = old, action = action }
   run.asides[pair] = true
 end
@@ -81,7 +82,7 @@ local function forget(run, pair) pair.aside, run.asides[pair] = nil, nil end
 local function put_back(run, pair)
   local old = pair.aside.name
   log.info("Renaming %s back to %s", old, pair.target_name)
-  rename(run, old, pair.target_name)
+  aside.rename(run, old, pair.target_name)
   forget(run, pair)
   run.target.host:run { "zfs", "inherit", PROPERTY, pair.target_name }
 end
@@ -93,7 +94,7 @@ local function bring_back(run, pair)
     if zfs.parent(name) == old then children[#children + 1] = name end
   end
   table.sort(children)
-  for _, name in ipairs(children) do rename(run, name, pair.target_name .. name:sub(#old + 1)) end
+  for _, name in ipairs(children) do aside.rename(run, name, pair.target_name .. name:sub(#old + 1)) end
 end
 
 -- Puts what is aside where it belongs until the transfer goes on: a target of which a part was received can have nothing below it yet.

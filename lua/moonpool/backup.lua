@@ -6,6 +6,7 @@ local errors = require "moonpool.error"
 local failure = require "moonpool.failure"
 local lock = require "moonpool.lock"
 local log = require "moonpool.log"
+local names = require "moonpool.names"
 local observe = require "moonpool.observe"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
@@ -53,7 +54,7 @@ local function start(self, options, env, hosts)
     max_command_bytes = env.max_command_bytes or MAX_COMMAND_BYTES,
     source = dataset.side(hosts.source, "source", spelled),
     target = options.target_path and dataset.side(hosts.target, "target", spelled),
-    target_tag = (options.hold_format:gsub("{}", (options.backup_name:gsub("%%", "%%%%")))),
+    target_tag = names.fill(options.hold_format, options.backup_name),
     label = env.label,
     pairs = {},
     left_out = {}, -- pairs that were looked at, and are not backed up this time

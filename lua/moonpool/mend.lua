@@ -27,9 +27,7 @@ end
 local function follow(run, pair, old)
   local new = pair.target_name
   log.info("Renaming %s to %s, as on the source", old, new)
-  run.target.host:run { "zfs", "rename", old, new }
-  dataset.note_renamed(run.target, old, new)
-  for _, other in ipairs(run.pairs) do other.target = run.target.datasets[other.target_name] end
+  aside.rename(run, old, new)
 end
 
 --- A pair without a target whose source had another name before: its target is renamed if that was asked for.

@@ -104,6 +104,10 @@ function names.matching(pattern, utc)
   return { utc = utc and true or false, time = function(_, name, creation) return re:match(name) and creation or nil end }
 end
 
+--- A format with the backup's name in it. @param format text; @param backup_name what stands for `{}`; @return text
+-- @example names.fill("autobackup:{}", "nas") --> "autobackup:nas"
+function names.fill(format, backup_name) return (format:gsub("{}", (backup_name:gsub("%%", "%%%%")))) end
+
 --- The names of one backup.
 -- @param format text, for example "{}-%Y%m%d%H%M%S"
 -- @param backup_name what stands for `{}`
@@ -114,7 +118,7 @@ end
 function names.new(format, backup_name, utc)
   local pattern, fields = compile(format, backup_name)
   return setmetatable({
-    format = format:gsub("{}", (backup_name:gsub("%%", "%%%%"))),
+    format = names.fill(format, backup_name),
     pattern = "^" .. pattern .. "(.*)$",
     old_pattern = "^" .. backup_name:gsub("%W", "%%%0") .. "%-(%d+)$",
     fields = fields,

@@ -8,6 +8,7 @@ local explain = require "moonpool.explain"
 local failure = require "moonpool.failure"
 local log = require "moonpool.log"
 local missing = require "moonpool.missing"
+local names = require "moonpool.names"
 local plan = require "moonpool.plan"
 local policy = require "moonpool.policy"
 local sched = require "moonpool.sched"
@@ -55,7 +56,7 @@ local function counts(run, ds) return ds.source == "local" or ds.source == "rece
 
 -- Asks the policy about every dataset with the property, and says why each is in or out.
 local function selected(run)
-  local property = run.options.property_format:gsub("{}", (run.options.backup_name:gsub("%%", "%%%%")))
+  local property = names.fill(run.options.property_format, run.options.backup_name)
   log.info("Getting selected source filesystems for backup %s on %s", run.options.backup_name, run.source.host.name)
   local list, seen, candidates = {}, false, dataset.candidates(run.source, property)
   run.source_names = {}

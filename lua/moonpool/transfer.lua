@@ -47,39 +47,36 @@ local function make_parents(run, pair)
   dataset.note_created(run.target, parent)
 end
 
--- Of the first and the last snapshot that are about to be sent, those that this run does not hold yet: { names, userrefs }, two arrays. Not the last one
--- only: where a stream of several is cut off, each of them may be what the target has to go on from, or what its resume token is for, and others thin the
--- source meanwhile. They leave alone what is between two holds (moonpool.underway).
+-- Of the first and the last snapshot that are about to be sent, those that this run does not hold yet. Not the last one only: where a stream of several is
+-- cut off, each of them may be what the target has to go on from, or what its resume token is for, and others thin the source meanwhile. They leave alone
+-- what is between two holds (moonpool.underway).
 local function to_hold(run, pair, planned)
-  local due = { names = {}, userrefs = {} }
+  local due = {}
   if run.options.no_holds then return due end
   local first, last = planned.steps[1].snapshots[1], planned.steps[#planned.steps].to
   for _, s in ipairs { first, first ~= last and last or nil } do
-    if not (pair.held and pair.held[s.name]) then
-      table.insert(due.names, s.name)
-      table.insert(due.userrefs, s.userrefs)
-    end
+    if not (pair.held and pair.held[s.name]) then due[#due + 1] = s end
   end
   return due
 end
 
 local function add_full_names(pair, due, full)
-  for _, name in ipairs(due.names) do full[#full + 1] = pair.name .. "@" .. name end
+  for _, s in ipairs(due) do full[#full + 1] = pair.name .. "@" .. s.name end
   return full
 end
 
 -- `before`: the full names of those that an interrupted run held already.
 local function note_held(pair, due, before)
   pair.held = pair.held or {}
-  for i, name in ipairs(due.names) do
-    pair.held[name] = true
-    if not before[pair.name .. "@" .. name] then pair.source:set_userrefs(name, due.userrefs[i] + 1) end
+  for _, s in ipairs(due) do
+    pair.held[s.name] = true
+    if not before[pair.name .. "@" .. s.name] then pair.source:set_userrefs(s.name, s.userrefs + 1) end
   end
 end
 
 local function hold(run, pair, planned)
   local due = to_hold(run, pair, planned)
-  if #due.names == 0 then return end
+  if #due == 0 then return end
   note_held(pair, due, run.source.host:hold(run.source_tag, add_full_names(pair, due, {})))
 end
 

@@ -117,6 +117,16 @@ static void an_address_without_an_answer_is_given_up_in_time(void **state)
     (void)close(fd);
 }
 
+/* Cancels a job, which must end for that, and before so many seconds. */
+static void cancel_within(mp_job *job, double seconds)
+{
+    double before = clock_monotonic();
+    mp_job_cancel(job);
+    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
+    assert_true(clock_monotonic() - before < seconds);
+    mp_job_free(job);
+}
+
 static void connecting_can_be_cancelled(void **state)
 {
     server s;
@@ -126,7 +136,6 @@ static void connecting_can_be_cancelled(void **state)
     char script[128];
     mp_host *host;
     mp_job *job;
-    double before;
     (void)state;
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
@@ -138,11 +147,7 @@ static void connecting_can_be_cancelled(void **state)
     host = open_far(&s, "mute", "far", 0);
     assert_int_equal(mp_job_run(&job, NULL, host, ARGV("true"), NULL), MP_OK);
     (void)poll(NULL, 0, 100);
-    before = clock_monotonic();
-    mp_job_cancel(job);
-    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
-    assert_true(clock_monotonic() - before < 5);
-    mp_job_free(job);
+    cancel_within(job, 5);
     mp_host_close(host);
     server_stop(&s);
     (void)close(fd);
@@ -182,18 +187,13 @@ static void a_proxy_ends_with_what_needs_it(void **state)
     server s;
     mp_host *host;
     mp_job *job;
-    double before;
     (void)state;
     server_start(&s, NULL);
     in_server(&s, "{ cat config; echo '  ProxyCommand sleep 4808'; } >proxy");
     host = open_far(&s, "proxy", "far", 0);
     assert_int_equal(mp_job_run(&job, NULL, host, ARGV("true"), NULL), MP_OK);
     appear("sleep 4808");
-    before = clock_monotonic();
-    mp_job_cancel(job);
-    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
-    assert_true(clock_monotonic() - before < 5);
-    mp_job_free(job);
+    cancel_within(job, 5);
     mp_host_close(host);
     assert_true(gone("sleep 4808"));
     server_stop(&s);
@@ -413,7 +413,6 @@ static void an_agent_that_says_nothing_is_passed_over(void **state)
     server s;
     mp_host *host;
     mp_job *job;
-    double before;
     int fd;
     (void)state;
     server_start(&s, NULL);
@@ -423,11 +422,7 @@ static void an_agent_that_says_nothing_is_passed_over(void **state)
     host = open_far(&s, "agent.conf", "far", 0);
     assert_int_equal(mp_job_run(&job, NULL, host, ARGV("true"), NULL), MP_OK);
     (void)poll(NULL, 0, 500);
-    before = clock_monotonic();
-    mp_job_cancel(job);
-    assert_int_equal(mp_job_wait(job)->code, MP_CANCELLED);
-    assert_true(clock_monotonic() - before < 4);
-    mp_job_free(job);
+    cancel_within(job, 4);
     mp_host_close(host);
     (void)close(fd);
     expect(&s, "agent.conf", MP_AUTH, "the agent (it can't be reached)");
